@@ -1,0 +1,81 @@
+"""A validator's ballot: what it found in an epoch and how it votes, kept on its disk before anything is committed.
+
+Invariants:
+* one ballot an epoch: a validator that restarts votes as it did before;
+* the file holds the salt, so it is readable by its owner only until the reveal makes it public.
+"""
+
+import os
+from pathlib import Path
+
+import msgspec
+
+from ledger.extrinsics import Member
+
+
+class NeuronFinding(msgspec.Struct, frozen=True, kw_only=True):
+    """What a validator found about one neuron. Bits are per byte; None: not measured this epoch.
+
+    Attributes:
+        uid: the neuron.
+        failure: why it got no value this epoch, as "late|dead|invalid: sentence"; empty if it answered.
+        admitted: its new version was admitted.
+    """
+
+    uid: int
+    bits_per_byte: float | None = None
+    new_bits: float | None = None
+    new_bits_se: float | None = None
+    account_bits: float | None = None
+    share_bits: float | None = None
+    admitted: bool = False
+    failure: str = ""
+
+
+class Finding(msgspec.Struct, frozen=True, kw_only=True):
+    """What a validator found in an epoch. All figures in bits per byte, out of fold.
+
+    Attributes:
+        baseline: p_0. known: q, what the collective knew. collective: p, with the new versions. best_peer: the best
+        single version. new_bits: G. new_bits_se: its standard error. events: how many.
+    """
+
+    baseline: float
+    known: float
+    collective: float
+    best_peer: float | None
+    new_bits: float
+    new_bits_se: float
+    events: int
+    neurons: tuple[NeuronFinding, ...]
+
+
+class Ballot(msgspec.Struct, frozen=True, kw_only=True):
+    """A vote before it is revealed. Fields as in the extrinsic that reveals it."""
+
+    epoch: int
+    uids: tuple[int, ...]
+    values: tuple[int, ...]
+    evidence: bytes
+    salt: bytes
+    seed_signature: bytes
+    strata: tuple[str, ...]
+    members: tuple[Member, ...]
+    finding: Finding
+
+
+def save_ballot(path: Path, ballot: Ballot) -> None:
+    """Write a ballot, readable by its owner only, so that it survives a crash from here on."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    scratch = path.with_suffix(".new")
+    descriptor = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(msgspec.msgpack.encode(ballot))
+        file.flush()
+        os.fsync(file.fileno())
+    scratch.replace(path)
+
+
+def load_ballot(path: Path) -> Ballot | None:
+    """The ballot at a path, or None where there is none."""
+    return msgspec.msgpack.decode(path.read_bytes(), type=Ballot) if path.exists() else None

@@ -1,0 +1,239 @@
+"""Who is asked what next: the pool's decisions as a pure state machine, without clock, handle or thread.
+
+Invariants:
+* every task ends exactly once: answered, or its key is given up with a reason;
+* a host has at most `in_flight` tasks, the quarantine one;
+* a key whose task was in flight when a host died is held back until the quarantine has answered for it: the innocent
+  come back, and who kills the quarantine too is marked dead;
+* a key whose tasks were in flight at more than `RETRIES` deaths is marked dead;
+* a host that misses two deadlines in a row is to be killed; the task it was busy with (hosts work first in, first
+  out) is late, what waited behind it is asked again.
+"""
+
+from collections import Counter, OrderedDict, deque
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+QUARANTINE = "quarantine"
+"""The name of the host that is asked one task at a time about keys under suspicion."""
+
+IN_FLIGHT = 2
+"""Tasks at one host: one that it works on and one that waits, so that it never idles between two calls."""
+
+RETRIES = 2
+"""How often a key is asked again after its host died under it."""
+
+MISSES = 2
+"""Deadlines in a row that a host may miss before it is killed."""
+
+
+class Reason(StrEnum):
+    """Why a key was given up."""
+
+    LATE = "late"
+    DEAD = "dead"
+    INVALID = "invalid"
+
+
+@dataclass(frozen=True)
+class Task:
+    """One call: a part (`chunk`) of what is asked of one key (a model version, or a peer)."""
+
+    key: bytes
+    chunk: int = 0
+
+
+@dataclass(frozen=True)
+class Ask:
+    """The instruction to send one task to one host."""
+
+    host: str
+    task: Task
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why a key has no answer, for the record and for a person."""
+
+    reason: Reason
+    sentence: str
+
+
+class Dispatcher:
+    """Hands out tasks to hosts; the pool carries out what `next_ask` says and reports what happened.
+
+    Args:
+        tasks: what is to be done; a key's tasks in the order given.
+        homes: for each host the keys that live there. They are asked there first; what lives nowhere goes to the
+            least loaded host, and a host without work takes over from the one with most of it.
+        in_flight: tasks at one host at a time.
+    """
+
+    def __init__(
+        self, tasks: Iterable[Task], homes: Mapping[str, frozenset[bytes]], *, in_flight: int = IN_FLIGHT
+    ) -> None:
+        self.failures: dict[bytes, Failure] = {}
+        self.answers: set[Task] = set()
+        self._limit = in_flight
+        self._up: set[str] = {*homes, QUARANTINE}
+        self._flying: dict[str, deque[Task]] = {host: deque() for host in (*homes, QUARANTINE)}
+        self._suspects: deque[Task] = deque()
+        self._held: dict[bytes, deque[Task]] = {}
+        self._deaths: Counter[bytes] = Counter()
+        self._misses: Counter[str] = Counter()
+        home_of = {key: host for host, keys in homes.items() for key in keys}
+        self._lanes: dict[str | None, OrderedDict[bytes, deque[Task]]] = {
+            host: OrderedDict() for host in (*homes, None)
+        }
+        for task in tasks:
+            self._lanes[home_of.get(task.key)].setdefault(task.key, deque()).append(task)
+
+    @property
+    def done(self) -> bool:
+        """Whether every task was answered or its key given up."""
+        return not (self._suspects or self._held or any(self._flying.values()) or any(self._lanes.values()))
+
+    def flying(self, host: str) -> tuple[Task, ...]:
+        """The tasks that are at a host, oldest first."""
+        return tuple(self._flying[host])
+
+    def next_ask(self) -> Ask | None:
+        """The next instruction, or None: nothing can be asked until something is reported."""
+        if self._suspects and QUARANTINE in self._up and not self._flying[QUARANTINE]:
+            return self._send(QUARANTINE, self._suspects.popleft())
+        free = [h for h in self._up if h != QUARANTINE and len(self._flying[h]) < self._limit]
+        for host in sorted(free, key=lambda h: (len(self._flying[h]), h)):
+            task = self._take(host)
+            if task is not None:
+                return self._send(host, task)
+        return None
+
+    def answered(self, ask: Ask) -> None:
+        """A task came back with an answer."""
+        self._flying[ask.host].remove(ask.task)
+        self._misses[ask.host] = 0
+        if ask.task.key not in self.failures:
+            self.answers.add(ask.task)
+        if ask.host == QUARANTINE:
+            self._release(ask.task.key)
+
+    def failed(self, ask: Ask, sentence: str) -> None:
+        """A task came back with an error of its own: it is asked once more, in quarantine."""
+        self._flying[ask.host].remove(ask.task)
+        self._misses[ask.host] = 0
+        if ask.host == QUARANTINE:
+            self._give_up(ask.task.key, Reason.INVALID, sentence)
+        else:
+            self._suspect(ask.task)
+
+    def crashed(self, host: str) -> None:
+        """A host's process died: whatever it had in flight is under suspicion, and it gets no work until it is up."""
+        self._up.discard(host)
+        self._misses[host] = 0
+        while self._flying[host]:
+            task = self._flying[host].popleft()
+            self._deaths[task.key] += 1
+            if host == QUARANTINE or self._deaths[task.key] > RETRIES:
+                self._give_up(task.key, Reason.DEAD, f"its host died {self._deaths[task.key]} times while it worked")
+            else:
+                self._suspect(task)
+
+    def missed(self, host: str) -> bool:
+        """A host's deadline passed. True: the host is to be killed, and what it was busy with is late."""
+        self._misses[host] += 1
+        if self._misses[host] < MISSES:
+            return False
+        self._up.discard(host)
+        self._misses[host] = 0
+        busy, waiting = self._flying[host].popleft(), list(self._flying[host])
+        self._flying[host].clear()
+        self._give_up(busy.key, Reason.LATE, f"no answer within {MISSES} deadlines")
+        for task in reversed(waiting):
+            self._queue(host if host != QUARANTINE else None, task)
+        return True
+
+    def up(self, host: str) -> None:
+        """A host's process is there (again) and may be asked."""
+        self._up.add(host)
+
+    def is_up(self, host: str) -> bool:
+        """Whether a host may be asked."""
+        return host in self._up
+
+    def end(self, sentence: str) -> None:
+        """The time for everything is over: keys with tasks left are late, or dead where their host is down."""
+        for host, tasks in self._flying.items():
+            for task in tasks:
+                self._fail(task.key, Reason.LATE if host in self._up else Reason.DEAD, sentence)
+            tasks.clear()
+        for lane in self._lanes.values():
+            for key in lane:
+                self._fail(key, Reason.LATE, sentence)
+            lane.clear()
+        for key in (*(task.key for task in self._suspects), *self._held):
+            self._fail(key, Reason.DEAD, sentence)
+        self._suspects.clear()
+        self._held.clear()
+
+    def _send(self, host: str, task: Task) -> Ask:
+        self._flying[host].append(task)
+        return Ask(host, task)
+
+    def _take(self, host: str) -> Task | None:
+        lane = self._lanes[host]
+        if not lane:
+            key = self._claim(host)
+            if key is None:
+                return None
+        key, tasks = next(iter(lane.items()))
+        task = tasks.popleft()
+        if not tasks:
+            del lane[key]
+        return task
+
+    def _claim(self, host: str) -> bytes | None:
+        """Move a key to an idle host's lane: one that lives nowhere, else the last of the longest lane."""
+        source = self._lanes[None]
+        first = True
+        if not source and not self._flying[host]:
+            source, first = max(self._lanes.values(), key=len), False
+        if not source:
+            return None
+        key, tasks = source.popitem(last=not first)
+        self._lanes[host][key] = tasks
+        return key
+
+    def _queue(self, host: str | None, task: Task) -> None:
+        if task.key in self.failures:
+            return
+        if task.key in self._held:
+            self._held[task.key].appendleft(task)
+            return
+        lane = next((lane for lane in self._lanes.values() if task.key in lane), self._lanes[host])
+        lane.setdefault(task.key, deque()).appendleft(task)
+
+    def _suspect(self, task: Task) -> None:
+        if task.key in self.failures:
+            return
+        self._held.setdefault(task.key, deque())
+        for lane in self._lanes.values():
+            self._held[task.key].extend(lane.pop(task.key, ()))
+        self._suspects.append(task)
+
+    def _release(self, key: bytes) -> None:
+        """The quarantine answered for a key: unless more of its tasks are under suspicion, the rest goes on."""
+        if key in self._held and all(task.key != key for task in self._suspects):
+            for task in reversed(self._held.pop(key)):
+                self._queue(None, task)
+
+    def _give_up(self, key: bytes, reason: Reason, sentence: str) -> None:
+        self._fail(key, reason, sentence)
+        self._held.pop(key, None)
+        self._suspects = deque(task for task in self._suspects if task.key != key)
+        for lane in self._lanes.values():
+            lane.pop(key, None)
+
+    def _fail(self, key: bytes, reason: Reason, sentence: str) -> None:
+        self.failures.setdefault(key, Failure(reason, sentence))
+        self.answers = {task for task in self.answers if task.key != key}

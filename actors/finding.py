@@ -1,0 +1,48 @@
+"""From a valuation to what a person is told: one validator's finding."""
+
+import numpy as np
+
+from actors.ballot import Finding, NeuronFinding
+from actors.table import Asked
+from models.value.accounts import NANO
+from models.value.valuation import Valuation
+
+
+def make_finding(asked: Asked, valuation: Valuation) -> Finding:
+    """Lay out a valuation neuron by neuron. Bits per byte; nothing here is paid, it is shown."""
+    values, books, uid_N = valuation.values, valuation.books, asked.round_.uid_N
+    measured = {
+        row.uid: float(values.bits_per_byte_N[index]) for index, row in enumerate(asked.rows, start=1) if row.present
+    }
+    shares: dict[int, float] = {}
+    for uid, share in zip(uid_N.tolist(), values.share_bits_N.tolist(), strict=True):
+        shares[uid] = shares.get(uid, 0.0) + share
+    uids = sorted({*measured, *asked.failures, *(uid for uid in books.accounts)})
+    tried = {int(uid_N[row]) for row in valuation.fitted.trial_T}
+    neurons = tuple(
+        NeuronFinding(
+            uid=uid,
+            bits_per_byte=_finite(measured.get(uid)),
+            new_bits=books.new_bits.get(uid, 0) / NANO if uid in tried else None,
+            new_bits_se=books.new_bits_se.get(uid, 0) / NANO if uid in tried else None,
+            account_bits=books.accounts.get(uid, 0) / NANO,
+            share_bits=shares.get(uid, 0.0),
+            admitted=uid in books.new_bits,
+            failure=asked.failures.get(uid, ""),
+        )
+        for uid in uids
+    )
+    return Finding(
+        baseline=float(values.baseline_bits_per_byte),
+        known=float(values.known_bits_per_byte),
+        collective=float(values.collective_bits_per_byte),
+        best_peer=_finite(min(measured.values(), default=None)),
+        new_bits=float(values.gain),
+        new_bits_se=float(values.gain_se),
+        events=asked.round_.matrix_NM.shape[1],
+        neurons=neurons,
+    )
+
+
+def _finite(bits: float | None) -> float | None:
+    return bits if bits is not None and np.isfinite(bits) else None

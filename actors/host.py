@@ -1,0 +1,137 @@
+"""A host: holds model versions, answers queries for them, and does its peers' training.
+
+Invariants:
+* it keeps nothing that another could not load again: versions come from the store by hash, so after a crash it, or
+  any other host, answers the same;
+* answers are signed by the hotkey of the peer that published the version, or by the operator's where that peer is gone;
+* it judges nothing: what a model says is passed on as it is.
+"""
+
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import torch
+
+from actors.miner import Job, make_version
+from actors.wire import Answer, Query, check_query, sign_answer
+from ledger.keys import Keypair
+from ledger.wallet import Wallet
+from models.host.library import Library
+from models.host.score import score
+from models.store import Store
+from models.text.corpus import Corpus
+
+
+class HostSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a host finds what it needs. Folders are those of the network's home."""
+
+    genesis: bytes
+    store: str
+    corpus: str
+    wallets: str
+    peers: str
+    operator: str
+    device: str
+    threads: int
+    capacity_bytes: int
+
+
+class Part(msgspec.Struct, frozen=True):
+    """Windows `first` to `last` (exclusive) of the query at index `query`."""
+
+    query: int
+    first: int
+    last: int
+
+
+class ScoreRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """One batch for one version: parts of several validators' queries, scored together."""
+
+    version: bytes
+    wallet: str
+    parts: tuple[Part, ...]
+    batch: int
+
+
+@dataclass(frozen=True)
+class ScoreReceipt:
+    """What the pool learns of a batch: how many windows were scored in how many seconds."""
+
+    windows: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class JobReceipt:
+    """What the driver learns of a job: the version made, its training loss, and the seconds it took."""
+
+    manifest: bytes
+    loss_bits_per_byte: float | None
+    seconds: float
+
+
+class Host:
+    """The plain class behind a host actor."""
+
+    def __init__(self, settings: HostSettings) -> None:
+        torch.set_num_threads(settings.threads)
+        self._settings = settings
+        self._device = _device(settings.device)
+        self._store = Store(Path(settings.store))
+        self._library = Library(self._store, device=self._device, capacity_bytes=settings.capacity_bytes)
+        self._corpus = Corpus.open(Path(settings.corpus))
+        self._hotkeys: dict[str, Keypair] = {}
+
+    def ping(self) -> int:
+        """The process id: the host is alive."""
+        return os.getpid()
+
+    def score(self, request: ScoreRequest, *queries: Query) -> tuple[ScoreReceipt, list[Answer]]:
+        """Score a batch; one signed answer a part.
+
+        Raises:
+            WireError: a query is not what it claims to be.
+            StoreError, ModelRefused: the version cannot be loaded.
+        """
+        began = time.perf_counter()
+        for query in queries:
+            check_query(query, genesis=self._settings.genesis)
+        texts = [queries[part.query].text_WT[part.first : part.last] for part in request.parts]
+        log_probability_WE = score(self._library.model(request.version), np.concatenate(texts), batch=request.batch)
+        keypair = self._hotkey(request.wallet)
+        answers, row = [], 0
+        for part in request.parts:
+            rows = part.last - part.first
+            answers.append(
+                sign_answer(
+                    keypair,
+                    query=queries[part.query].digest,
+                    version=request.version,
+                    first=part.first,
+                    log_probability_WE=log_probability_WE[row : row + rows],
+                )
+            )
+            row += rows
+        return ScoreReceipt(row, time.perf_counter() - began), answers
+
+    def work(self, job: Job) -> JobReceipt:
+        """Do a peer's job of this epoch. Raises as `make_version` does."""
+        began = time.perf_counter()
+        folder = Path(self._settings.peers) / job.peer
+        made = make_version(job, store=self._store, corpus=self._corpus, folder=folder, device=self._device)
+        return JobReceipt(made.manifest, made.loss_bits_per_byte, time.perf_counter() - began)
+
+    def _hotkey(self, wallet: str) -> Keypair:
+        if wallet not in self._hotkeys:
+            self._hotkeys[wallet] = Wallet.open(Path(self._settings.wallets), wallet).hotkey()
+        return self._hotkeys[wallet]
+
+
+def _device(wanted: str) -> str:
+    if wanted != "auto":
+        return wanted
+    return "cuda" if torch.cuda.is_available() else "cpu"

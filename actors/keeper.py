@@ -1,0 +1,127 @@
+"""The keeper: the one writer of the ledger.
+
+Invariants:
+* truth is the database: it holds nothing that a restart would lose;
+* every method may be called again with the same arguments: a block that is sealed is not sealed twice;
+* it writes under its term only; validators decide what is final.
+"""
+
+import os
+from pathlib import Path
+
+import msgspec
+
+from ledger.blocks import Block, Header
+from ledger.errors import Refusal
+from ledger.store.chain import Chain
+from ledger.store.mempool import Mempool, select
+from ledger.store.metagraph import write_metagraphs
+from ledger.trust.finality import Vote, is_final, missing
+from ledger.wallet import Wallet
+
+TERM = 1
+"""The term of a network whose first keeper still leads."""
+
+WRITER_WAIT_S = 30.0
+"""How long a new keeper waits for the database of one that is being shut down."""
+
+
+class KeeperSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """Where the keeper finds its database, the queue of extrinsics and its key."""
+
+    chain: str
+    mempool: str
+    wallets: str
+    operator: str
+
+
+class Position(msgspec.Struct, frozen=True, kw_only=True):
+    """Where the ledger stands. `kind` is that of the last block: genesis, open, commit or close."""
+
+    height: int
+    epoch: int
+    kind: str
+    block_hash: bytes
+    final_height: int
+
+
+class Standing(msgspec.Struct, frozen=True, kw_only=True):
+    """Whether a block is final and, if not, whose signatures are waited for (hotkeys)."""
+
+    final: bool
+    missing: tuple[bytes, ...]
+
+
+class Keeper:
+    """The plain class behind the keeper actor."""
+
+    def __init__(self, settings: KeeperSettings) -> None:
+        self._chain = Chain.open(Path(settings.chain), write=True, timeout_s=WRITER_WAIT_S)
+        self._mempool = Mempool(Path(settings.mempool), self._chain.genesis_hash)
+        self._keypair = Wallet.open(Path(settings.wallets), settings.operator).hotkey()
+
+    def ping(self) -> int:
+        """The process id: the keeper is alive."""
+        return os.getpid()
+
+    def position(self) -> Position:
+        """Where the ledger stands."""
+        head = self._chain.head
+        return Position(
+            height=head.height,
+            epoch=head.epoch,
+            kind=head.kind,
+            block_hash=self._chain.head_hash,
+            final_height=self._chain.final_height,
+        )
+
+    def submit(self, extrinsics: list[bytes]) -> list[str]:
+        """Queue signed extrinsics for the next block that takes them.
+
+        Returns:
+            for each "ok", or the refusal as "code: sentence".
+        """
+        outcomes = []
+        for extrinsic in extrinsics:
+            try:
+                self._mempool.submit(extrinsic)
+            except Refusal as refusal:
+                outcomes.append(str(refusal))
+            else:
+                outcomes.append("ok")
+        return outcomes
+
+    def next_nonce(self, public: bytes) -> int:
+        """The nonce that a key's next extrinsic must carry, those that wait in the queue counted."""
+        return self._mempool.next_nonce(public, self._chain.state.nonce(public))
+
+    def waiting(self, public: bytes) -> bool:
+        """Whether extrinsics of a key are in the queue."""
+        return self.next_nonce(public) > self._chain.state.nonce(public) + 1
+
+    def seal(self, kind: str, epoch: int) -> Header:
+        """Execute and commit the block of this kind of this epoch, or return it where it is there already."""
+        head = self._chain.head
+        if head.epoch == epoch and head.kind == kind:
+            return head
+        chosen = select(self._mempool.pending(), self._chain.state, kind, head.height + 1)
+        block = self._chain.build(kind, chosen.extrinsics, term=TERM, keypair=self._keypair)
+        self._mempool.remove([*chosen.taken, *chosen.dropped])
+        if kind == "close":
+            write_metagraphs(self._chain)
+        return block.header
+
+    def blocks(self, first: int) -> list[Block]:
+        """The blocks from a height on, for replicas."""
+        return list(self._chain.blocks(first))
+
+    def add_votes(self, height: int, votes: list[Vote]) -> Standing:
+        """Store the validators' signatures on a block, and say whether it is final."""
+        self._chain.add_votes(height, votes)
+        stored, entitled = self._chain.votes(height), self._chain.finality_set(height)
+        return Standing(final=is_final(stored, entitled), missing=tuple(missing(stored, entitled)))
+
+    def close(self) -> None:
+        """Give the database back; the actor may be ended after this."""
+        self._mempool.close()
+        self._chain.close()

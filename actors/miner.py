@@ -1,0 +1,109 @@
+"""What a peer does between two publications: begin, train, or take over another's version.
+
+Invariants:
+* a job is complete in itself, and two runs of one job give the same version: a host may die at any instant, and
+  another takes its place;
+* the optimizer's state is kept beside the version that it led to, so training goes on where it was.
+"""
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+from transformers import PreTrainedModel
+
+from models.host.architectures import Architecture, build_model
+from models.host.folders import load_model, save_model
+from models.store import Store
+from models.text.corpus import Corpus
+from models.text.windows import draw_pages
+from models.train.local import TrainSettings, perturb, train_steps
+from models.train.optimizer import load_optimizer, save_optimizer
+
+
+class Job(msgspec.Struct, frozen=True, kw_only=True):
+    """One peer's work in one epoch.
+
+    Attributes:
+        peer: its name, also the folder of its optimizer's state.
+        wallet: the wallet whose hotkey signs for it.
+        work: begin (a new model from `architecture` and `seed`), train (from `base`), copy (`base` with `noise`).
+        base: manifest hash to start from; None to begin.
+        strata: the strata of training text it learns from; empty for all.
+        page_seed: from which its pages are assigned.
+    """
+
+    peer: str
+    wallet: str
+    work: Literal["begin", "train", "copy"]
+    base: bytes | None
+    architecture: Architecture
+    seed: int
+    strata: tuple[str, ...]
+    page_seed: bytes
+    settings: TrainSettings
+    noise: float
+
+
+@dataclass(frozen=True)
+class Made:
+    """A version that a job made.
+
+    Attributes:
+        manifest: its hash, already in the store.
+        loss_bits_per_byte: mean training loss of the round; None where nothing was trained.
+    """
+
+    manifest: bytes
+    loss_bits_per_byte: float | None
+
+
+def make_version(job: Job, *, store: Store, corpus: Corpus, folder: Path, device: str) -> Made:
+    """Do a job: a new version in the store.
+
+    Args:
+        folder: where this peer keeps its optimizer's state.
+
+    Raises:
+        StoreError: the base is not in the store, or damaged.
+        ModelRefused: the base cannot be loaded.
+        ModelsError: the loss is not finite.
+    """
+    if job.work == "begin":
+        return Made(_put(build_model(job.architecture, job.seed), store), None)
+    if job.base is None:
+        raise ValueError(f"the job of {job.peer} is to {job.work}, and names no version to start from")
+    model = load_model(store.materialize(job.base), device)
+    if job.work == "copy":
+        perturb(model, job.noise, int.from_bytes(job.page_seed[:8], "little"))
+        return Made(_put(model, store), None)
+    return _trained(job, job.base, model, store=store, corpus=corpus, folder=folder)
+
+
+def _trained(job: Job, base: bytes, model: PreTrainedModel, *, store: Store, corpus: Corpus, folder: Path) -> Made:
+    kept = folder / f"{base.hex()}.safetensors"
+    state, steps_done = load_optimizer(kept) if kept.exists() else (None, 0)
+    pages = draw_pages(
+        corpus,
+        job.page_seed,
+        strata=job.strata or None,
+        pages=job.settings.pages,
+        page_bytes=job.settings.page_bytes,
+    )
+    result = train_steps(model, state, pages, job.settings, steps_done=steps_done)
+    manifest = _put(model, store)
+    folder.mkdir(parents=True, exist_ok=True)
+    save_optimizer(folder / f"{manifest.hex()}.safetensors", result.optimizer_state, result.steps_done)
+    for other in folder.glob("*.safetensors"):
+        if other.stem not in (manifest.hex(), base.hex()):
+            other.unlink(missing_ok=True)
+    return Made(manifest, result.loss_bits_per_byte)
+
+
+def _put(model: PreTrainedModel, store: Store) -> bytes:
+    with tempfile.TemporaryDirectory(prefix="taoray-") as scratch:
+        target = Path(scratch) / "model"
+        save_model(model, target)
+        return store.put_folder(target).hash

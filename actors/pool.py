@@ -1,0 +1,189 @@
+"""The pool: carries out what the dispatcher decides, on Ray actors, within deadlines.
+
+Invariants:
+* every wait has a deadline; when the time for everything is over the rest is given up and told;
+* only receipts (small) are fetched here; what they stand for (log-probabilities) stays in the object store and goes
+  from host to validator by reference;
+* a host that stops answering is killed and restarted, never waited for twice in a row.
+"""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import ray
+from ray import ObjectRef
+from ray.actor import ActorHandle
+from ray.exceptions import RayActorError, RayError, RayTaskError
+
+from actors.dispatch import QUARANTINE, Ask, Dispatcher, Failure, Task
+
+POLL_S = 0.5
+"""The longest wait between two looks at the deadlines."""
+
+PING_DEADLINE_S = 10.0
+"""How long a host that restarts may take to answer one ping before it is pinged again."""
+
+
+@dataclass
+class Round:
+    """What a run of tasks brought: for each answered task its receipt and its references, for each lost key why."""
+
+    receipts: dict[Task, Any] = field(default_factory=dict)
+    payloads: dict[Task, tuple[ObjectRef, ...]] = field(default_factory=dict)
+    failures: dict[bytes, Failure] = field(default_factory=dict)
+
+
+Send = Callable[[ActorHandle, Task], Sequence[ObjectRef]]
+"""Calls a host's method for a task; the first reference is the receipt, the others are left where they are."""
+
+
+class Pool:
+    """The hosts of a network, and the quarantine host, which starts when it is first needed.
+
+    Args:
+        hosts: the hosts by name.
+        start_quarantine: starts one more host; called at most once.
+    """
+
+    def __init__(self, hosts: Mapping[str, ActorHandle], start_quarantine: Callable[[], ActorHandle]) -> None:
+        self._hosts = dict(hosts)
+        self._start_quarantine = start_quarantine
+
+    @property
+    def hosts(self) -> Mapping[str, ActorHandle]:
+        """The handles by name, the quarantine among them once it has started."""
+        return self._hosts
+
+    def run(
+        self,
+        tasks: Sequence[Task],
+        send: Send,
+        *,
+        homes: Mapping[str, frozenset[bytes]],
+        task_deadline_s: float,
+        deadline_s: float,
+        progress: Callable[[int], None] = lambda answered: None,
+    ) -> Round:
+        """Have all tasks answered, or learn why not. Never raises for what a host does, never exceeds `deadline_s`."""
+        dispatcher = Dispatcher(tasks, homes)
+        flight = _Flight(dispatcher, self._handle, send, task_deadline_s)
+        end = time.monotonic() + deadline_s
+        while not dispatcher.done:
+            while (ask := dispatcher.next_ask()) is not None:
+                flight.send(ask)
+            if time.monotonic() > end:
+                dispatcher.end(f"the {deadline_s:g} s for all answers were over")
+                break
+            flight.land(min(POLL_S, max(0.0, end - time.monotonic())))
+            flight.kill_overdue()
+            progress(len(dispatcher.answers))
+        flight.abandon()
+        kept = dispatcher.answers
+        return Round(
+            {task: receipt for task, (receipt, _) in flight.landed.items() if task in kept},
+            {task: payload for task, (_, payload) in flight.landed.items() if task in kept},
+            dispatcher.failures,
+        )
+
+    def _handle(self, host: str) -> ActorHandle:
+        if host == QUARANTINE and host not in self._hosts:
+            self._hosts[host] = self._start_quarantine()
+        return self._hosts[host]
+
+
+class _Flight:
+    """The calls that are under way: maps references back to asks, and time to deadlines."""
+
+    def __init__(
+        self, dispatcher: Dispatcher, handle: Callable[[str], ActorHandle], send: Send, task_deadline_s: float
+    ) -> None:
+        self.landed: dict[Task, tuple[Any, tuple[ObjectRef, ...]]] = {}
+        self._dispatcher = dispatcher
+        self._handle = handle
+        self._send = send
+        self._task_deadline_s = task_deadline_s
+        self._asks: dict[ObjectRef, tuple[Ask, tuple[ObjectRef, ...]]] = {}
+        self._pings: dict[ObjectRef, tuple[str, float]] = {}
+        self._due: dict[str, float] = {}
+
+    def send(self, ask: Ask) -> None:
+        if len(self._dispatcher.flying(ask.host)) == 1:
+            self._due[ask.host] = time.monotonic() + self._task_deadline_s
+        receipt, *payload = self._send(self._handle(ask.host), ask.task)
+        self._asks[receipt] = (ask, tuple(payload))
+
+    def land(self, timeout_s: float) -> None:
+        """Wait for whatever comes first, at most `timeout_s`, and report it."""
+        waiting = [*self._asks, *self._pings]
+        if not waiting:
+            time.sleep(timeout_s)
+            return
+        ready, _ = ray.wait(waiting, num_returns=1, timeout=timeout_s)
+        if ready:
+            more, _ = ray.wait(waiting, num_returns=len(waiting), timeout=0)
+            for reference in {*ready, *more}:
+                self._report(reference)
+        for reference, (host, asked) in list(self._pings.items()):
+            if time.monotonic() - asked > PING_DEADLINE_S:
+                del self._pings[reference]
+                self._ping(host)
+
+    def kill_overdue(self) -> None:
+        """Tell the dispatcher of hosts past their deadline; kill those it gives up on. Ray restarts them."""
+        now = time.monotonic()
+        for host, due in list(self._due.items()):
+            if now < due or not self._dispatcher.flying(host):
+                continue
+            self._due[host] = now + self._task_deadline_s
+            if self._dispatcher.missed(host):
+                self._forget(host)
+                ray.kill(self._handle(host), no_restart=False)
+                self._ping(host)
+
+    def abandon(self) -> None:
+        """Forget what is still under way: its answers are not wanted any more."""
+        for reference in self._asks:
+            ray.cancel(reference, force=False)
+        self._asks.clear()
+        self._pings.clear()
+
+    def _report(self, reference: ObjectRef) -> None:
+        if reference in self._pings:
+            host, _ = self._pings.pop(reference)
+            try:
+                ray.get(reference, timeout=PING_DEADLINE_S)
+                self._dispatcher.up(host)
+            except RayError:
+                time.sleep(0.05)
+                self._ping(host)
+            return
+        if reference not in self._asks:
+            return
+        ask, payload = self._asks.pop(reference)
+        try:
+            receipt = ray.get(reference, timeout=self._task_deadline_s)
+        except RayTaskError as error:
+            self._dispatcher.failed(ask, _sentence(error))
+        except (RayActorError, RayError):
+            self._forget(ask.host)
+            self._dispatcher.crashed(ask.host)
+            self._ping(ask.host)
+        else:
+            self._due[ask.host] = time.monotonic() + self._task_deadline_s
+            self.landed[ask.task] = (receipt, payload)
+            self._dispatcher.answered(ask)
+
+    def _forget(self, host: str) -> None:
+        for reference in [r for r, (ask, _) in self._asks.items() if ask.host == host]:
+            del self._asks[reference]
+
+    def _ping(self, host: str) -> None:
+        self._pings[self._handle(host).ping.remote()] = (host, time.monotonic())
+
+
+def _sentence(error: RayTaskError) -> str:
+    """The last line of a remote traceback: the cause's own sentence."""
+    cause = error.cause if isinstance(error.cause, BaseException) else error
+    return f"{type(cause).__name__}: {str(cause).strip().splitlines()[-1] if str(cause).strip() else ''}"[:300]

@@ -1,0 +1,290 @@
+"""A validator: keeps a replica of the ledger, draws its own windows of text, values what peers answer, and votes.
+
+Invariants:
+* it signs a block only after its own replica has executed it to the same state;
+* nobody, itself included, can foretell its windows: they come from its signature over the last final close block;
+* its vote and its evidence are on disk before the commitment leaves it: after a restart it votes as it did before;
+* an answer that is unsigned, of wrong shape, NaN or above probability 1 costs its peer this epoch, and nobody else.
+"""
+
+import os
+import secrets
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import msgspec
+
+from actors.ballot import Ballot, Finding, load_ballot, save_ballot
+from actors.finding import make_finding
+from actors.rows import rows_to_ask
+from actors.table import Asked, assemble
+from actors.wire import Answer, Query, sign_query
+from ledger.blocks import Block
+from ledger.errors import Refusal
+from ledger.extrinsics import (
+    BASELINE_MANIFEST,
+    BASELINE_UID,
+    CommitWeights,
+    Member,
+    RevealWeights,
+    commitment_hash,
+    compute_seed,
+    encode_extrinsic,
+    seed_message,
+    sign_extrinsic,
+)
+from ledger.genesis import Genesis
+from ledger.store.chain import Chain
+from ledger.trust.finality import Vote, sign_vote
+from ledger.wallet import Wallet
+from models.text.corpus import Corpus
+from models.text.windows import Windows, draw_windows
+from models.value.accounts import median_accounts
+from models.value.evidence import (
+    WindowIds,
+    build_evidence,
+    encode_evidence,
+    evidence_hash,
+    read_evidence,
+    write_evidence,
+)
+from models.value.valuation import Collective, Valuation, evaluate
+
+VALID_BLOCKS = 8
+"""For how many blocks an extrinsic of a validator stays valid: it is meant for the next one."""
+
+WRITER_WAIT_S = 30.0
+"""How long a validator that restarts waits for its predecessor to let go of the replica."""
+
+
+class ValidatorSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a validator finds what it needs, and how much text it draws. Folders are those of the network's home."""
+
+    name: str
+    genesis: Genesis
+    folder: str
+    evidence: str
+    corpus: str
+    wallets: str
+    windows: int
+    window_bytes: int
+
+
+class Validator:
+    """The plain class behind a validator actor."""
+
+    def __init__(self, settings: ValidatorSettings) -> None:
+        self._settings = settings
+        self._folder = Path(settings.folder)
+        self._folder.mkdir(parents=True, exist_ok=True)
+        replica = self._folder / "replica.db"
+        self._chain = (
+            Chain.open(replica, write=True, timeout_s=WRITER_WAIT_S)
+            if replica.exists()
+            else Chain.create(replica, settings.genesis)
+        )
+        self._corpus = Corpus.open(Path(settings.corpus))
+        self._keypair = Wallet.open(Path(settings.wallets), settings.name).hotkey()
+
+    def ping(self) -> int:
+        """The process id: the validator is alive."""
+        return os.getpid()
+
+    def height(self) -> int:
+        """The height of the replica."""
+        return self._chain.head.height
+
+    def follow(self, blocks: list[Block]) -> list[Vote]:
+        """Execute blocks on the replica and sign them. Blocks that it holds already are signed again as they are.
+
+        Raises:
+            Refusal: a block does not follow, or its state is not what its transactions lead to; nothing is signed
+                from that block on.
+        """
+        votes = []
+        for block in blocks:
+            if block.header.height > self._chain.head.height:
+                self._chain.append(block)
+            elif self._chain.block(block.header.height).hash != block.hash:
+                raise Refusal("other_history", f"the replica holds another block at height {block.header.height}")
+            votes.append(sign_vote(block.header, self._keypair, self._chain.genesis_hash))
+        return votes
+
+    def draw(self, epoch: int) -> Query:
+        """This epoch's windows of held-out text, as a signed query."""
+        windows = self._windows(self._seed_signature(epoch))
+        return sign_query(self._keypair, genesis=self._chain.genesis_hash, epoch=epoch, text_WT=windows.text_WT)
+
+    def value(self, epoch: int, failures: Mapping[bytes, str], *answers: Sequence[Answer]) -> Finding:
+        """Value what was answered, write the evidence, and fix this epoch's ballot.
+
+        Args:
+            failures: for versions without an answer, the pool's reason.
+            answers: the hosts' answers, to this and to other validators' queries.
+
+        Raises:
+            WindowsError, RoundError: too few events to value anything.
+        """
+        path = self._ballot_path(epoch)
+        kept = load_ballot(path)
+        if kept is not None:
+            return kept.finding
+        query = self.draw(epoch)
+        windows = self._windows(self._seed_signature(epoch))
+        asked = assemble(
+            rows=rows_to_ask(self._chain.state),
+            owners={neuron.uid: neuron.hotkey for neuron in self._chain.state.neurons()},
+            operator=self._chain.genesis.keeper,
+            query=query,
+            windows=windows,
+            baseline_256=self._corpus.baseline_log_probability(),
+            strata=self._corpus.strata,
+            answers=[answer for batch in answers for answer in batch],
+            failures=failures,
+        )
+        before = self._accounts_before(epoch)
+        valuation = evaluate(asked.round_, before, asked.answered)
+        evidence = self._write_evidence(epoch, windows, asked, valuation, before)
+        ballot = Ballot(
+            epoch=epoch,
+            uids=tuple(sorted(valuation.books.votes)),
+            values=tuple(valuation.books.votes[uid] for uid in sorted(valuation.books.votes)),
+            evidence=evidence,
+            salt=secrets.token_bytes(32),
+            seed_signature=self._seed_signature(epoch),
+            strata=valuation.collective.strata,
+            members=_members(valuation.collective),
+            finding=make_finding(asked, valuation),
+        )
+        save_ballot(path, ballot)
+        return ballot.finding
+
+    def commit(self, epoch: int) -> bytes:
+        """The signed extrinsic that commits this epoch's ballot."""
+        ballot = self._ballot(epoch)
+        commitment = commitment_hash(
+            genesis_hash=self._chain.genesis_hash,
+            epoch=epoch,
+            hotkey=self._keypair.public,
+            uids=ballot.uids,
+            values=ballot.values,
+            evidence=ballot.evidence,
+            strata=ballot.strata,
+            members=ballot.members,
+            salt=ballot.salt,
+        )
+        return self._sign(CommitWeights(epoch=epoch, commitment=commitment))
+
+    def reveal(self, epoch: int) -> bytes:
+        """The signed extrinsic that reveals this epoch's ballot."""
+        ballot = self._ballot(epoch)
+        return self._sign(
+            RevealWeights(
+                epoch=epoch,
+                uids=ballot.uids,
+                values=ballot.values,
+                evidence=ballot.evidence,
+                salt=ballot.salt,
+                seed_signature=ballot.seed_signature,
+                strata=ballot.strata,
+                members=ballot.members,
+            )
+        )
+
+    def finding(self, epoch: int) -> Finding:
+        """What this epoch's ballot found."""
+        return self._ballot(epoch).finding
+
+    def close(self) -> None:
+        """Give the replica back; the actor may be ended after this."""
+        self._chain.close()
+
+    def _sign(self, call: CommitWeights | RevealWeights) -> bytes:
+        extrinsic = sign_extrinsic(
+            call,
+            self._keypair,
+            genesis_hash=self._chain.genesis_hash,
+            nonce=self._chain.state.nonce(self._keypair.public) + 1,
+            valid_until=self._chain.head.height + VALID_BLOCKS,
+        )
+        return encode_extrinsic(extrinsic)
+
+    def _seed_signature(self, epoch: int) -> bytes:
+        previous = self._chain.state.globals.previous_close_hash
+        return self._keypair.sign(seed_message(self._chain.genesis_hash, epoch, previous))
+
+    def _windows(self, seed_signature: bytes) -> Windows:
+        return draw_windows(
+            self._corpus,
+            compute_seed(seed_signature),
+            windows=self._settings.windows,
+            window_bytes=self._settings.window_bytes,
+        )
+
+    def _write_evidence(
+        self, epoch: int, windows: Windows, asked: Asked, valuation: Valuation, before: Mapping[int, int]
+    ) -> bytes:
+        hashes, offsets, lengths = zip(*windows.ids(), strict=True)
+        evidence = build_evidence(
+            asked.round_,
+            valuation,
+            before,
+            asked.answered,
+            genesis=self._chain.genesis_hash,
+            epoch=epoch,
+            hotkey=self._keypair.public,
+            seed=compute_seed(self._seed_signature(epoch)),
+            windows=WindowIds(hashes, offsets, lengths),
+        )
+        data = encode_evidence(evidence)
+        write_evidence(self._evidence_path(epoch, self._keypair.public), data)
+        return evidence_hash(data)
+
+    def _accounts_before(self, epoch: int) -> dict[int, int]:
+        """The accounts of this validator's last evidence; of a new validator the stake-weighted median of the others'.
+        A uid that another neuron has taken over since begins at nothing."""
+        last = max((e for e in self._ballot_epochs() if e < epoch), default=0)
+        if last:
+            ballot = self._ballot(last)
+            accounts = read_evidence(self._evidence_path(last, self._keypair.public), ballot.evidence).accounts_after
+        else:
+            last = epoch - 1
+            accounts = self._median_of_last_reveals(last)
+        registered = {neuron.uid: neuron.registered_epoch for neuron in self._chain.state.neurons()}
+        return {uid: account for uid, account in accounts.items() if registered.get(uid, epoch) <= last}
+
+    def _median_of_last_reveals(self, epoch: int) -> dict[int, int]:
+        tables, stakes = [], []
+        for neuron in self._chain.state.neurons():
+            path = self._evidence_path(epoch, neuron.hotkey)
+            if neuron.revealed_epoch == epoch and path.exists():
+                tables.append(read_evidence(path, neuron.evidence).accounts_after)
+                stakes.append(self._chain.state.stake(neuron.hotkey))
+        return median_accounts(tables, stakes) if tables else {}
+
+    def _ballot(self, epoch: int) -> Ballot:
+        ballot = load_ballot(self._ballot_path(epoch))
+        if ballot is None:
+            raise Refusal("no_ballot", f"{self._settings.name} valued nothing in epoch {epoch}")
+        return ballot
+
+    def _ballot_path(self, epoch: int) -> Path:
+        return self._folder / "ballots" / f"{epoch:06d}"
+
+    def _ballot_epochs(self) -> list[int]:
+        return [int(path.name) for path in (self._folder / "ballots").glob("[0-9]" * 6)]
+
+    def _evidence_path(self, epoch: int, hotkey: bytes) -> Path:
+        return Path(self._settings.evidence) / f"{epoch:06d}" / f"{hotkey.hex()}.evidence"
+
+
+def _members(collective: Collective) -> tuple[Member, ...]:
+    """The collective as the ledger takes it: the baseline under its own uid and an empty manifest."""
+    return tuple(
+        Member(
+            uid=BASELINE_UID if uid < 0 else uid,
+            manifest=BASELINE_MANIFEST if uid < 0 else manifest,
+            weights=tuple(int(weight) for weight in collective.weights_SC[:, column]),
+        )
+        for column, (uid, manifest) in enumerate(zip(collective.uids, collective.manifests, strict=True))
+    )

@@ -1,0 +1,49 @@
+"""The errors of the room `models`.
+
+Invariants: every error names what was wrong, where, and what to do, in one line; each survives pickling, because it
+travels between processes.
+"""
+
+
+class ModelsError(Exception):
+    """Base of everything this room raises on purpose."""
+
+
+class FieldError(ModelsError):
+    """A configuration field is wrong. `field` is its path, `sentence` says what was expected."""
+
+    def __init__(self, field: str, sentence: str) -> None:
+        super().__init__(field, sentence)
+        self.field = field
+        self.sentence = sentence
+
+    def __str__(self) -> str:
+        return f"{self.field}: {self.sentence}"
+
+
+class TextError(FieldError):
+    """Text cannot be read, or there is too little of it."""
+
+
+class ArchitectureError(FieldError):
+    """An architecture cannot be built. `field` is relative to the architecture (`kind`, `hidden`)."""
+
+
+class ModelRefused(ModelsError):
+    """A folder is not a model that may be hosted. `code` is stable, `sentence` says what to do."""
+
+    def __init__(self, code: str, sentence: str) -> None:
+        super().__init__(code, sentence)
+        self.code = code
+        self.sentence = sentence
+
+    def __str__(self) -> str:
+        return f"{self.code}: {self.sentence}"
+
+
+class StoreError(ModelsError):
+    """The content-addressed store lacks something, or what it holds is damaged."""
+
+
+class TrainingError(ModelsError):
+    """Local training cannot go on."""

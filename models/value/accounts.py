@@ -1,0 +1,114 @@
+"""From bits to votes: credits, accounts that fade while the collective learns, and weights.
+
+Invariants: integers only, in 10^-9 bit per byte; credits sum to the credit exactly; an account does not change while
+nobody brings news; votes follow from accounts exactly.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+
+import msgspec
+import numpy as np
+
+NANO = 10**9
+LAMBDA_NUMERATOR = 4053909305
+LAMBDA_DENOMINATOR = 2**32
+"""λ = 2^(−1/12): a royalty halves in 12 epochs of full credit."""
+FULL_CREDIT = NANO // 100
+"""c_0 = 0.01 bit per byte: a credit of so much or more fades accounts by a whole λ."""
+LARGEST_VOTE = 65535
+CREDIT_ERRORS = 2
+"""Standard errors by which the gain is shrunk before it is credited."""
+
+
+class Books(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The bookkeeping of one validator's epoch, by uid, in 10^-9 bit per byte.
+
+    new_bits and new_bits_se are of every uid that tried a version: φ and its error, or 0 and its trial's error where it
+    was not admitted. accounts are those after the epoch, without zeros. votes are u16; none: an empty row.
+    """
+
+    gain: int
+    gain_se: int
+    credit_total: int
+    new_bits: dict[int, int]
+    new_bits_se: dict[int, int]
+    credits: dict[int, int]
+    accounts: dict[int, int]
+    votes: dict[int, int]
+
+
+def nano(bits: float) -> int:
+    """Bits per byte as a whole number of 10^-9, halves to even."""
+    return int(np.rint(bits * NANO))
+
+
+def keep_books(
+    *,
+    gain: int,
+    gain_se: int,
+    new_bits: Mapping[int, int],
+    new_bits_se: Mapping[int, int],
+    accounts_before: Mapping[int, int],
+    answered: Collection[int],
+) -> Books:
+    """Credits, accounts and votes from whole numbers. new_bits in order of publication; it settles ties of credits."""
+    credit_total = max(0, gain - CREDIT_ERRORS * gain_se)
+    shares = divide_largest_remainder(credit_total, [max(0, bits) for bits in new_bits.values()])
+    credits = {uid: credit for uid, credit in zip(new_bits, shares, strict=True) if credit}
+    after = {
+        uid: fade(accounts_before.get(uid, 0), credit_total) + credits.get(uid, 0)
+        for uid in sorted({*accounts_before, *credits})
+    }
+    accounts = {uid: account for uid, account in after.items() if account}
+    return Books(
+        gain, gain_se, credit_total, dict(new_bits), dict(new_bits_se), credits, accounts, votes(accounts, answered)
+    )
+
+
+def fade(account: int, credit_total: int) -> int:
+    """K·(1 − (1 − λ)·min(1, C/c_0)), rounded down; K itself where C = 0."""
+    faded = (LAMBDA_DENOMINATOR - LAMBDA_NUMERATOR) * min(credit_total, FULL_CREDIT)
+    whole = LAMBDA_DENOMINATOR * FULL_CREDIT
+    return account * (whole - faded) // whole
+
+
+def divide_largest_remainder(total: int, claims: Sequence[int]) -> list[int]:
+    """`total` in proportion to non-negative claims, summing to it exactly (all 0 if no claim is above 0).
+
+    Largest remainder; ties to the earlier claim.
+    """
+    whole = sum(claims)
+    if not whole:
+        return [0] * len(claims)
+    parts = [total * claim // whole for claim in claims]
+    by_remainder = sorted(range(len(claims)), key=lambda index: (-(total * claims[index] % whole), index))
+    for index in by_remainder[: total - sum(parts)]:
+        parts[index] += 1
+    return parts
+
+
+def votes(accounts: Mapping[int, int], answered: Collection[int]) -> dict[int, int]:
+    """floor(65535·K/max K) of the uids that answered this epoch, without zeros; empty if all accounts are zero."""
+    present = {uid: accounts[uid] for uid in sorted(answered) if accounts.get(uid, 0) > 0}
+    largest = max(present.values(), default=0)
+    scaled = {uid: LARGEST_VOTE * account // largest for uid, account in present.items()}
+    return {uid: vote for uid, vote in scaled.items() if vote}
+
+
+def median_accounts(accounts: Sequence[Mapping[int, int]], stakes_rao: Sequence[int]) -> dict[int, int]:
+    """Where a new validator starts: by uid, the smallest account that validators with half the stake do not exceed.
+
+    A validator without an account of a uid counts with 0. Zeros are left out; no stake at all gives no accounts.
+    """
+    half_rao = sum(stakes_rao)
+    medians: dict[int, int] = {}
+    for uid in sorted({uid for account in accounts for uid in account}):
+        below_rao = 0
+        for amount, stake_rao in sorted(
+            (account.get(uid, 0), stake) for account, stake in zip(accounts, stakes_rao, strict=True)
+        ):
+            below_rao += stake_rao
+            if 2 * below_rao >= half_rao > 0:
+                medians[uid] = amount
+                break
+    return {uid: amount for uid, amount in medians.items() if amount}

@@ -1,0 +1,76 @@
+"""Checking a vote: the values again from the matrix and the recorded weights, and the weights by their certificate.
+
+Invariants: nothing is fitted; values are compared within 1e-9 bit per byte; credits, accounts and votes, exactly.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from models.value.accounts import Books
+from models.value.bits import Values, admitted_rows, compute_values
+from models.value.cells import out_of_fold_cells
+from models.value.evidence import SUMMARY, Evidence
+from models.value.fit import TOLERANCE
+from models.value.fitted import Fitted, largest_certificate
+from models.value.round import Array, Round
+from models.value.valuation import books_of
+
+VALUE_TOLERANCE = 1e-9
+WEIGHT_TOLERANCE = 1e-9
+"""How far recorded weights may be from a sum of 1."""
+VECTORS = ("bits_per_byte_N", "trial_gain_T", "trial_gain_se_T", "new_bits_A", "new_bits_se_A", "share_bits_N")
+
+
+@dataclass(frozen=True)
+class Recomputed:
+    """Values from the matrix and the recorded weights; books from the recorded values and accounts."""
+
+    values: Values
+    books: Books
+
+
+def recompute(evidence: Evidence) -> Recomputed:
+    """Derive values and bookkeeping again, without fitting. Raises RoundError where the round cannot be valued."""
+    round_, fitted = evidence.round(), evidence.fitted()
+    books = books_of(round_, fitted, evidence.values(), evidence.accounts_before, evidence.answered)
+    return Recomputed(compute_values(round_, fitted), books)
+
+
+def audit(evidence: Evidence) -> list[str]:
+    """What is wrong with a vote's evidence, a sentence each; none if it is sound. Raises RoundError as `recompute`."""
+    round_, fitted, recorded = evidence.round(), evidence.fitted(), evidence.values()
+    if not _are_weights(fitted):
+        return ["recorded weights are not mixtures: below 0, or not of sum 1"]
+    again = recompute(evidence)
+    found = [
+        f"{name} differs from what the matrix and the weights give"
+        for name in (*SUMMARY, *VECTORS)
+        if not _close(getattr(recorded, name), getattr(again.values, name))
+    ]
+    if again.books != evidence.books:
+        found.append("credits, accounts or votes do not follow from the recorded values")
+    return found + _audit_fits(round_, fitted, recorded)
+
+
+def _audit_fits(round_: Round, fitted: Fitted, recorded: Values) -> list[str]:
+    found = []
+    admitted = admitted_rows(round_, recorded.trial_gain_T, recorded.trial_gain_se_T)
+    if not np.array_equal(admitted, fitted.admitted_A):
+        found.append("the versions admitted are not those whose gain exceeds three standard errors")
+    excess = largest_certificate(round_, out_of_fold_cells(round_), fitted)
+    if not excess <= TOLERANCE + VALUE_TOLERANCE:
+        found.append(f"recorded weights are not the best: their certificate is {excess:.1e} above 1")
+    return found
+
+
+def _are_weights(fitted: Fitted) -> bool:
+    mixtures = all(
+        bool(np.all(weights >= 0) and np.all(np.abs(weights.sum(axis=2) - 1.0) <= WEIGHT_TOLERANCE))
+        for weights in (fitted.q_FSR, fitted.p_FSB)
+    )
+    return mixtures and bool(np.all((fitted.trial_FST >= 0) & (fitted.trial_FST <= 1)))
+
+
+def _close(recorded: float | Array, again: float | Array) -> bool:
+    return bool(np.allclose(recorded, again, rtol=0, atol=VALUE_TOLERANCE))

@@ -1,0 +1,193 @@
+"""The evidence of a vote: all that a validator's values were computed from and led to, in one canonical encoding.
+
+Invariants: equal evidence has equal bytes (canonical MessagePack of the columns, little-endian), so its hash can be
+committed to; what decodes has exactly the columns of COLUMNS, of agreeing sizes, with row indices in range.
+"""
+
+import hashlib
+import math
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from models.value.accounts import Books
+from models.value.bits import Values
+from models.value.collective import Collective
+from models.value.errors import EvidenceError
+from models.value.fitted import Fitted
+from models.value.round import HASH_BYTES, Round
+
+FORMAT = 1
+DOMAIN = b"taoray.evidence1"
+
+COLUMNS = {
+    "matrix": ("<i4", "NM"),
+    "manifest": ("|u1", "NH"),
+    "uid": ("<i4", "N"),
+    "member": ("|u1", "N"),
+    "new": ("|u1", "N"),
+    "stratum": ("<i4", "M"),
+    "document": ("<i4", "M"),
+    "fold": ("|u1", "M"),
+    "bytes": ("<i4", "M"),
+    "window_document_hash": ("|u1", "WH"),
+    "window_offset": ("<i8", "W"),
+    "window_length": ("<i8", "W"),
+    "admitted": ("<i4", "A"),
+    "q": ("<f8", "FSR"),
+    "trial": ("<f8", "FST"),
+    "p": ("<f8", "FSB"),
+    "summary": ("<f8", "V"),
+    "bits_per_byte": ("<f8", "N"),
+    "trial_gain": ("<f8", "T"),
+    "trial_gain_se": ("<f8", "T"),
+    "new_bits": ("<f8", "A"),
+    "new_bits_se": ("<f8", "A"),
+    "share_bits": ("<f8", "N"),
+    "collective_row": ("<i4", "C"),
+    "collective_weight": ("<u2", "SC"),
+}
+"""Type and shape: N rows, M events, H 32, W windows, F 2 folds, S strata, R members, T tried, A admitted, B
+1 + A, V the five of SUMMARY, C members of the next collective."""
+SUMMARY = ("gain", "gain_se", "baseline_bits_per_byte", "known_bits_per_byte", "collective_bits_per_byte")
+
+
+class Column(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array_like=True):
+    """An array: its shape, and its elements in C order, little-endian."""
+
+    shape: list[int]
+    data: bytes
+
+
+class Evidence(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The evidence of one validator's vote in one epoch. `columns` are those of COLUMNS.
+
+    accounts_before by uid and books in 10^-9 bit per byte; answered: uids that could be voted for.
+    """
+
+    format: int
+    genesis: bytes
+    epoch: int
+    hotkey: bytes
+    seed: bytes
+    strata: list[str]
+    answered: list[int]
+    accounts_before: dict[int, int]
+    books: Books
+    columns: dict[str, Column]
+
+    def array(self, name: str) -> NDArray[Any]:
+        """A column as a read-only array."""
+        column = self.columns[name]
+        return np.frombuffer(column.data, dtype=COLUMNS[name][0]).reshape(column.shape)
+
+    def round(self) -> Round:
+        """The round that was valued. Raises RoundError where its columns contradict each other."""
+        return Round(
+            matrix_NM=self.array("matrix").astype(np.int32),
+            manifests=tuple(row.tobytes() for row in self.array("manifest")),
+            uid_N=self.array("uid"),
+            member_N=self.array("member").astype(bool),
+            new_N=self.array("new").astype(bool),
+            stratum_M=self.array("stratum"),
+            document_M=self.array("document"),
+            fold_M=self.array("fold"),
+            bytes_M=self.array("bytes"),
+            strata=tuple(self.strata),
+        )
+
+    def fitted(self) -> Fitted:
+        """The recorded weights."""
+        return Fitted(
+            np.flatnonzero(self.array("member")),
+            np.flatnonzero(self.array("new")),
+            self.array("admitted").astype(np.intp),
+            self.array("q"),
+            self.array("trial"),
+            self.array("p"),
+        )
+
+    def values(self) -> Values:
+        """The recorded values."""
+        return Values(
+            **dict(zip(SUMMARY, self.array("summary").tolist(), strict=True)),
+            bits_per_byte_N=self.array("bits_per_byte"),
+            trial_gain_T=self.array("trial_gain"),
+            trial_gain_se_T=self.array("trial_gain_se"),
+            new_bits_A=self.array("new_bits"),
+            new_bits_se_A=self.array("new_bits_se"),
+            share_bits_N=self.array("share_bits"),
+        )
+
+    def collective(self) -> Collective:
+        """The collective that this validator proposes."""
+        rows = self.array("collective_row").tolist()
+        manifests, uids = self.array("manifest"), self.array("uid")
+        return Collective(
+            tuple(rows),
+            tuple(manifests[row].tobytes() for row in rows),
+            tuple(int(uids[row]) for row in rows),
+            tuple(self.strata),
+            self.array("collective_weight").astype(np.uint16),
+        )
+
+
+def encode_evidence(evidence: Evidence) -> bytes:
+    """Canonical MessagePack: keys sorted, shortest forms."""
+    return msgspec.msgpack.encode(evidence, order="deterministic")
+
+
+def decode_evidence(data: bytes) -> Evidence:
+    """Raises EvidenceError where the bytes are not canonical evidence with agreeing columns and rows in range."""
+    try:
+        evidence = msgspec.msgpack.decode(data, type=Evidence)
+    except msgspec.MsgspecError as error:
+        raise EvidenceError(f"not the evidence of a vote: {error}") from error
+    check_evidence(evidence)
+    if encode_evidence(evidence) != data:
+        raise EvidenceError("the evidence is not in its canonical encoding")
+    return evidence
+
+
+def evidence_hash(data: bytes) -> bytes:
+    """BLAKE2b-256 of encoded evidence, with its domain: what a commitment holds."""
+    return hashlib.blake2b(data, digest_size=HASH_BYTES, person=DOMAIN).digest()
+
+
+def check_evidence(evidence: Evidence) -> None:
+    """Raises EvidenceError where keys, columns, sizes or row indices do not fit together."""
+    if evidence.format != FORMAT:
+        raise EvidenceError(f"evidence of format {evidence.format}, this version reads {FORMAT}")
+    if len(evidence.genesis) != HASH_BYTES or len(evidence.hotkey) != HASH_BYTES:
+        raise EvidenceError(f"genesis and hotkey must have {HASH_BYTES} bytes")
+    if any(amount < 0 for amount in evidence.accounts_before.values()):
+        raise EvidenceError("an account before the epoch is below 0")
+    if evidence.columns.keys() != COLUMNS.keys():
+        strange = ", ".join(sorted(evidence.columns.keys() ^ COLUMNS.keys()))
+        raise EvidenceError(f"the columns are not those of format {FORMAT}: {strange}")
+    sizes = {"H": HASH_BYTES, "F": 2, "V": len(SUMMARY), "S": len(evidence.strata)}
+    for name, (kind, letters) in COLUMNS.items():
+        _check_column(name, evidence.columns[name], np.dtype(kind).itemsize, letters, sizes)
+    _check_indices(evidence, sizes)
+
+
+def _check_column(name: str, column: Column, item_bytes: int, letters: str, sizes: dict[str, int]) -> None:
+    if len(column.shape) != len(letters):
+        raise EvidenceError(f"column {name} has {len(column.shape)} dimensions, not {len(letters)}")
+    for letter, size in zip(letters, column.shape, strict=True):
+        if size < 0 or sizes.setdefault(letter, size) != size:
+            raise EvidenceError(f"column {name} has {size} {letter}, other columns have {sizes[letter]}")
+    if math.prod(column.shape) * item_bytes != len(column.data):
+        raise EvidenceError(f"column {name} has {len(column.data)} bytes, which is not what its shape needs")
+
+
+def _check_indices(evidence: Evidence, sizes: dict[str, int]) -> None:
+    new, member = evidence.array("new"), evidence.array("member")
+    if sizes["R"] != np.count_nonzero(member) or sizes["T"] != np.count_nonzero(new) or sizes["B"] != sizes["A"] + 1:
+        raise EvidenceError("the weights are not of the round's members, new versions and admitted versions")
+    if not np.isin(evidence.array("admitted"), np.flatnonzero(new)).all():
+        raise EvidenceError("a version was admitted that is not new")
+    if not np.isin(evidence.array("collective_row"), np.arange(sizes["N"])).all():
+        raise EvidenceError("the collective names a row that is not in the round")

@@ -24,7 +24,8 @@ class Books(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The bookkeeping of one validator's epoch, by uid, in 10^-9 bit per byte.
 
     new_bits and new_bits_se are of every uid that tried a version: φ and its error, or 0 and its trial's error where it
-    was not admitted. accounts are those after the epoch, without zeros. votes are u16; none: an empty row.
+    was not admitted. accounts are those after the epoch, without zeros. votes are u16; none: an empty row. All are in
+    ascending order of uid.
     """
 
     gain: int
@@ -57,12 +58,11 @@ def keep_books(
     credits = {uid: credit for uid, credit in zip(new_bits, shares, strict=True) if credit}
     after = {
         uid: fade(accounts_before.get(uid, 0), credit_total) + credits.get(uid, 0)
-        for uid in sorted({*accounts_before, *credits})
+        for uid in {*accounts_before, *credits}
     }
     accounts = {uid: account for uid, account in after.items() if account}
-    return Books(
-        gain, gain_se, credit_total, dict(new_bits), dict(new_bits_se), credits, accounts, votes(accounts, answered)
-    )
+    by_uid = (new_bits, new_bits_se, credits, accounts, votes(accounts, answered))
+    return Books(gain, gain_se, credit_total, *(dict(sorted(amounts.items())) for amounts in by_uid))
 
 
 def fade(account: int, credit_total: int) -> int:

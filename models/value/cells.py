@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from models.value.round import Round
 
 MINIMUM_EVENTS = 256
-MINIMUM_DOCUMENTS = 4
-"""A stratum with fewer events or documents in a fold takes the weights that are fitted on all strata of that fold."""
+MINIMUM_DOCUMENTS = 3
+"""A stratum with fewer events or documents in a fold takes weights fitted on all strata of that fold: with one or two
+documents its own weights were worse out of fold than the joint ones, by 0.01 to 0.02 bit on the standard library."""
 
 
 @dataclass(frozen=True)

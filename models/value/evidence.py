@@ -135,8 +135,8 @@ class Evidence(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def encode_evidence(evidence: Evidence) -> bytes:
-    """Canonical MessagePack: keys sorted, shortest forms."""
-    return msgspec.msgpack.encode(evidence, order="deterministic")
+    """Canonical MessagePack of checked evidence: fields in their order, uids ascending, columns as in COLUMNS."""
+    return msgspec.msgpack.encode(evidence)
 
 
 def decode_evidence(data: bytes) -> Evidence:
@@ -164,9 +164,12 @@ def check_evidence(evidence: Evidence) -> None:
         raise EvidenceError(f"genesis and hotkey must have {HASH_BYTES} bytes")
     if any(amount < 0 for amount in evidence.accounts_before.values()):
         raise EvidenceError("an account before the epoch is below 0")
-    if evidence.columns.keys() != COLUMNS.keys():
-        strange = ", ".join(sorted(evidence.columns.keys() ^ COLUMNS.keys()))
-        raise EvidenceError(f"the columns are not those of format {FORMAT}: {strange}")
+    books = evidence.books
+    by_uid = (books.new_bits, books.new_bits_se, books.credits, books.accounts, books.votes, evidence.accounts_before)
+    if any(list(uids) != sorted(set(uids)) for uids in (*by_uid, evidence.answered)):
+        raise EvidenceError("uids must stand in ascending order, each once")
+    if list(evidence.columns) != list(COLUMNS):
+        raise EvidenceError(f"the columns are not those of format {FORMAT}: {', '.join(evidence.columns)}")
     sizes = {"H": HASH_BYTES, "F": 2, "V": len(SUMMARY), "S": len(evidence.strata)}
     for name, (kind, letters) in COLUMNS.items():
         _check_column(name, evidence.columns[name], np.dtype(kind).itemsize, letters, sizes)

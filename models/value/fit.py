@@ -103,11 +103,12 @@ def _first_of_identical(relative_NM: Array) -> NDArray[np.intp]:
 
 
 def _start(relative_KM: Array, start_K: Array | None) -> Array:
-    if start_K is not None and start_K.sum() > 0:
-        weights_K: Array = start_K / start_K.sum()
-        return weights_K
-    best = int(np.log(relative_KM).mean(axis=1).argmax())
-    return np.eye(len(relative_KM))[best]
+    weights_K = np.zeros(len(relative_KM))
+    if start_K is None:
+        weights_K[np.log(relative_KM).mean(axis=1).argmax()] = 1.0
+    else:
+        weights_K += start_K / start_K.sum()
+    return weights_K
 
 
 def _excess(relative_KM: Array, p_M: Array) -> tuple[Array, float]:

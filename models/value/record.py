@@ -50,7 +50,7 @@ def build_evidence(
 ) -> Evidence:
     """Evidence of a valuation. Raises EvidenceError where the windows' ids do not fit together."""
     arrays = _round_arrays(round_) | _window_arrays(windows) | _valuation_arrays(valuation)
-    columns = {name: _column(name, array) for name, array in arrays.items()}
+    columns = {name: _column(name, arrays[name]) for name in COLUMNS}
     evidence = Evidence(
         format=FORMAT,
         genesis=genesis,

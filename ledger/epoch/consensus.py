@@ -14,11 +14,13 @@ from collections.abc import Mapping, Sequence
 import msgspec
 import numpy as np
 
-from ledger.epoch.fixed import Q31_BITS, Int64s, Ratio, normalize_q31, normalize_rows_q31, threshold_q31
-from ledger.units import Q31, U16_MAX
+from ledger.epoch.fixed import ONE_Q31, Q31_BITS, Int64s, Ratio, normalize_q31, normalize_rows_q31, threshold_q31
 
 Row = tuple[Sequence[int], Sequence[int]]
 """A sparse row: target uids, strictly ascending, and their values. A target left out has the value 0."""
+
+MAX_WEIGHT = 65535
+"""Votes are u16."""
 
 
 class Rules(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -31,7 +33,7 @@ class Rules(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     def __post_init__(self) -> None:
         for name, (numerator, denominator) in (("kappa", self.kappa), ("alpha", self.alpha)):
-            if not 0 < numerator <= denominator < Q31:
+            if not 0 < numerator <= denominator < ONE_Q31:
                 raise ValueError(
                     f"{name} is {numerator}/{denominator}: give a ratio above 0 and at most 1, terms below 2^31"
                 )
@@ -115,7 +117,7 @@ def compute_permits(stake_rao: Sequence[int], max_validators: int, minimum_stake
 
 def compute_weights(inputs: Inputs, validators: Sequence[int]) -> Int64s:
     """Q31 vote rows, shape (V, N), without votes for oneself and votes not younger than the target's registration."""
-    weights_VN = _dense(inputs.weights, validators, len(inputs.stake_rao), U16_MAX)
+    weights_VN = _dense(inputs.weights, validators, len(inputs.stake_rao), MAX_WEIGHT)
     last_update_V = np.array([inputs.last_update[uid] for uid in validators], dtype=np.int64)
     registered_at_N = np.array(inputs.registered_at, dtype=np.int64)
     weights_VN[last_update_V[:, None] <= registered_at_N] = 0
@@ -144,7 +146,7 @@ def compute_bonds(stake_V: Int64s, clipped_VN: Int64s, bonds_VN: Int64s, alpha: 
 def _kept_bonds(inputs: Inputs, validators: Sequence[int]) -> Int64s:
     """The old bonds (V, N) without those of, and those on, neurons that were registered since."""
     newcomers = np.flatnonzero(inputs.newly_registered)
-    bonds_VN = _dense(inputs.bonds, validators, len(inputs.stake_rao), Q31)
+    bonds_VN = _dense(inputs.bonds, validators, len(inputs.stake_rao), ONE_Q31)
     bonds_VN[:, newcomers] = 0
     bonds_VN[np.isin(validators, newcomers)] = 0
     return bonds_VN

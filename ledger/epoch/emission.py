@@ -9,9 +9,11 @@ import msgspec
 
 from ledger.epoch.consensus import Outcome
 from ledger.epoch.fixed import split_largest_remainder
-from ledger.units import RAO_PER_TAO, SUPPLY_CAP_RAO
 
-FIRST_BLOCK_EMISSION_RAO = RAO_PER_TAO
+CAP_RAO = 21_000_000 * 10**9
+"""No more TAO than this will ever exist."""
+
+FIRST_BLOCK_EMISSION_RAO = 10**9
 """Each notional block mints one TAO until half of the cap is issued."""
 
 
@@ -32,9 +34,9 @@ def block_emission_rao(issuance_rao: int) -> int:
 
     The number of halvings is floor(-log2(1 - issuance / cap)), in integers of 32 fractional bits.
     """
-    if issuance_rao >= SUPPLY_CAP_RAO:
+    if issuance_rao >= CAP_RAO:
         return 0
-    used = (issuance_rao << 32) // SUPPLY_CAP_RAO
+    used = (issuance_rao << 32) // CAP_RAO
     halvings = ((1 << 64) // ((1 << 32) - used)).bit_length() - 33
     return FIRST_BLOCK_EMISSION_RAO >> halvings
 

@@ -11,13 +11,13 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from ledger.units import Q31
-
 Int64s = npt.NDArray[np.int64]
 UInt64s = npt.NDArray[np.uint64]
 Ratio = tuple[int, int]
 
 Q31_BITS = 31
+ONE_Q31 = 1 << Q31_BITS
+"""The share that means 1."""
 
 MAX_SUM_BITS = 62
 """Row sums may reach 2^62: the sum of Q31 × Q31 products whose left factors sum to one."""
@@ -44,13 +44,13 @@ def split_largest_remainder(total: int, weights: Sequence[int]) -> list[int]:
 
 def normalize_q31(values: Sequence[int]) -> list[int]:
     """Q31 shares of non-negative integers of any size: sum exactly 2^31, or all 0."""
-    return split_largest_remainder(Q31, values)
+    return split_largest_remainder(ONE_Q31, values)
 
 
 def threshold_q31(ratio: Ratio) -> int:
     """The smallest Q31 share that is at least `ratio`: share ≥ it means share · denominator ≥ numerator · 2^31."""
     numerator, denominator = ratio
-    return -(-numerator * Q31 // denominator)
+    return -(-numerator * ONE_Q31 // denominator)
 
 
 def normalize_rows_q31(values_MK: Int64s) -> Int64s:
@@ -60,7 +60,7 @@ def normalize_rows_q31(values_MK: Int64s) -> Int64s:
     shares_MK = np.zeros(values.shape, dtype=np.int64)
     used = np.flatnonzero(sums_M)
     quotients, remainders = _divide_rows(values[used], sums_M[used])
-    missing = Q31 - quotients.sum(axis=1)
+    missing = ONE_Q31 - quotients.sum(axis=1)
     _raise_largest(quotients, remainders, missing)
     shares_MK[used] = quotients
     return shares_MK

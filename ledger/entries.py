@@ -1,0 +1,167 @@
+"""What the state is made of: one frozen struct per kind of entry.
+
+Invariants: an entry is replaced, never changed, so that a write journal can keep the old one; zero balances, empty
+pools and empty shares have no entry.
+"""
+
+from typing import Literal
+
+from msgspec import Struct
+
+from ledger.extrinsics import Member, Name, StratumName
+from ledger.units import U16, Hash32, Natural, PublicKey, Q31Part, Rao, Uid
+
+Phase = Literal["closed", "open", "commit"]
+NEVER = -1
+"""`revealed_epoch` of a neuron that has never voted."""
+
+
+class Entry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Base of all entries."""
+
+
+class Globals(Entry, frozen=True, kw_only=True):
+    """The ledger's scalars. `phase` names the kind of the last block ("closed" after genesis or a close block)."""
+
+    height: Natural = 0
+    epoch: Natural = 0
+    phase: Phase = "closed"
+    issuance_rao: Rao
+    genesis_rao: Rao
+    minted_rao: Rao = 0
+    burned_rao: Rao = 0
+    price_rao: Rao
+    neuron_count: Natural = 0
+    previous_close_hash: Hash32
+    """Hash of the block that closed the epoch before this one (for epoch 1: of block 0; before the first open block:
+    the genesis hash).
+    """
+
+
+class Account(Entry, frozen=True, kw_only=True):
+    """A free balance."""
+
+    free_rao: Rao
+
+
+class Nonce(Entry, frozen=True, kw_only=True):
+    """The last nonce that a signer used; outlives its account, so that nothing old can be replayed."""
+
+    value: Natural
+
+
+class Owner(Entry, frozen=True, kw_only=True):
+    """The coldkey that a hotkey belongs to, since its first registration."""
+
+    coldkey: PublicKey
+
+
+class Pool(Entry, frozen=True, kw_only=True):
+    """All stake on a hotkey, and the number of shares that own it. Shares never outnumber RAO."""
+
+    total_rao: Rao
+    shares: Natural
+
+
+class Shares(Entry, frozen=True, kw_only=True):
+    """A coldkey's shares of a hotkey's pool."""
+
+    shares: Natural
+
+
+class Slot(Entry, frozen=True, kw_only=True):
+    """The uid that a hotkey holds."""
+
+    uid: Uid
+
+
+class Neuron(Entry, frozen=True, kw_only=True):
+    """A member of the network. Heights are blocks; `*_q31` and `*_rao` are those of the last close block."""
+
+    uid: Uid
+    name: Name
+    hotkey: PublicKey
+    coldkey: PublicKey
+    registered_at: Natural
+    registered_epoch: Natural
+    last_update: Natural
+    """Height of the commitment of its last reveal."""
+    revealed_epoch: int
+    """The last epoch whose vote it revealed, or NEVER."""
+    permit: bool
+    manifest: Hash32 | None = None
+    published_epoch: Natural = 0
+    """The epoch that values the version, 0 if there is none."""
+    versions: Natural = 0
+    evidence: Hash32 | None = None
+    """Hash of the evidence of its last vote."""
+    active: bool = True
+    rank_q31: Q31Part = 0
+    incentive_q31: Q31Part = 0
+    dividends_q31: Q31Part = 0
+    consensus_q31: Q31Part = 0
+    validator_trust_q31: Q31Part = 0
+    incentive_rao: Rao = 0
+    dividends_rao: Rao = 0
+
+    @property
+    def emission_rao(self) -> int:
+        """What the last close block minted for it and its stakers."""
+        return self.incentive_rao + self.dividends_rao
+
+
+class Bonds(Entry, frozen=True, kw_only=True):
+    """A validator's bonds: ascending uids and their Q31 parts."""
+
+    uids: tuple[Uid, ...]
+    values: tuple[Q31Part, ...]
+
+
+class Commitment(Entry, frozen=True, kw_only=True):
+    """A vote committed to in this epoch, at `height`."""
+
+    commitment: Hash32
+    height: Natural
+
+
+class Revealed(Entry, frozen=True, kw_only=True):
+    """A vote shown in this epoch; kept until the next epoch opens."""
+
+    uids: tuple[Uid, ...]
+    values: tuple[U16, ...]
+    evidence: Hash32
+    strata: tuple[StratumName, ...]
+    members: tuple[Member, ...]
+    height: Natural
+    """Height of its commitment."""
+
+
+class CollectiveMember(Entry, frozen=True, kw_only=True):
+    """A version in the collective, with its Q31 weight in each stratum."""
+
+    uid: Uid
+    manifest: Hash32
+    weights: tuple[Q31Part, ...]
+
+
+class Collective(Entry, frozen=True, kw_only=True):
+    """The mixture of versions fixed by the last close block; in each stratum the weights sum to 2^31.
+
+    The baseline is always a member.
+    """
+
+    strata: tuple[StratumName, ...]
+    members: tuple[CollectiveMember, ...]
+
+
+class Weighted(Entry, frozen=True, kw_only=True):
+    """A hotkey and the stake that its vote carries."""
+
+    hotkey: PublicKey
+    stake_rao: Rao
+
+
+class FinalitySet(Entry, frozen=True, kw_only=True):
+    """Whose votes make the blocks of an epoch final."""
+
+    members: tuple[Weighted, ...]

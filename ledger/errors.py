@@ -1,0 +1,104 @@
+"""Every way the ledger says no.
+
+Invariants: a Refusal is expected in normal operation and leaves the state as it was; its code is stable and listed in
+REFUSALS. All errors keep their fields as `args`, so that they cross process borders by pickle unharmed.
+"""
+
+REFUSALS: dict[str, str] = {
+    "account_too_small": "The receiver's account would stay below the existential deposit; send more.",
+    "already_committed": "This validator has already committed in this epoch; one commitment per epoch.",
+    "already_registered": "This hotkey already has a uid.",
+    "already_revealed": "This validator has already revealed in this epoch.",
+    "amount_too_small": "The amount is below the least that this call moves.",
+    "bad_nonce": "The nonce must be the signer's last one plus one; read it again and sign anew.",
+    "bad_seed": "The seed signature does not verify for this validator, epoch and previous close block.",
+    "bad_signature": "The signature does not verify; sign with the signer's key, for this network's genesis hash.",
+    "bad_vote": "The vote does not verify, is for another block, or its signer is not in the finality set.",
+    "bad_weights": "Uids must ascend without repetition, be registered, and have one value each.",
+    "block_too_large": "The extrinsics do not fit into one block.",
+    "commitment_mismatch": "The reveal is not what was committed to.",
+    "expired": "The block is beyond the extrinsic's last valid height; sign anew.",
+    "insufficient_balance": "The account's free balance does not cover the amount.",
+    "insufficient_stake": "The signer's share of this pool is worth less than the amount.",
+    "invalid_call": "A field of the call is out of its bounds.",
+    "invalid_collective": "Strata or members of the proposed collective are malformed or name unknown versions.",
+    "mempool_full": "Too many extrinsics are waiting; try again later.",
+    "no_commitment": "There is no commitment of this validator in an earlier block of this epoch.",
+    "no_permit": "The signer's neuron holds no validator permit in this epoch.",
+    "no_slot": "All uids are taken by neurons that are still immune; try again later.",
+    "not_canonical": "The bytes are not the canonical encoding of what they say.",
+    "not_owner": "The hotkey belongs to another coldkey.",
+    "not_registered": "The hotkey has no uid.",
+    "price_too_high": "The price of registration is above what the signer accepts.",
+    "too_large": "The extrinsic is longer than the network allows.",
+    "undecodable": "The bytes are not an extrinsic.",
+    "wrong_block": "The block does not follow from this chain: parent, height, keeper, signature, receipts or roots differ.",
+    "wrong_epoch": "The call is for another epoch.",
+    "wrong_kind": "Blocks come in the order open, commit, close.",
+    "wrong_phase": "This kind of block does not take this call.",
+    "wrong_term": "The block is for another term than this ledger's.",
+}
+
+
+class LedgerError(Exception):
+    """Base of everything that the ledger raises on purpose."""
+
+
+class Refusal(LedgerError):
+    """An extrinsic, vote or block that a rule does not allow; nothing was changed."""
+
+    def __init__(self, code: str, sentence: str) -> None:
+        if code not in REFUSALS:
+            raise ValueError(f"refusal code {code!r} is not listed in REFUSALS")
+        super().__init__(code, sentence)
+        self.code = code
+        self.sentence = sentence
+
+    def __str__(self) -> str:
+        return f"{self.code}: {self.sentence}"
+
+
+class DamagedLedger(LedgerError):
+    """What is stored contradicts itself or the rules;
+
+    `height` is the first block (or the head, for a state row) at which it shows.
+    """
+
+    def __init__(self, height: int | None, sentence: str) -> None:
+        super().__init__(height, sentence)
+        self.height = height
+        self.sentence = sentence
+
+    def __str__(self) -> str:
+        where = "the ledger" if self.height is None else f"the ledger at height {self.height}"
+        return f"{where} is damaged: {self.sentence}"
+
+
+class StoreError(LedgerError):
+    """The database can't be created, opened or written: the disk is full, the file is locked, missing, or already
+    there.
+    """
+
+
+class NotWriter(LedgerError):
+    """This process may not write the ledger: another one does, or it was opened for reading."""
+
+
+class InvalidKey(LedgerError):
+    """A key, address or mnemonic that is none."""
+
+
+class WalletError(LedgerError):
+    """A wallet that is missing, already there, unreadable, or locked by a password."""
+
+
+class GenesisError(LedgerError):
+    """A genesis that can't start a network; `field` is the path of what is wrong."""
+
+    def __init__(self, field: str, sentence: str) -> None:
+        super().__init__(field, sentence)
+        self.field = field
+        self.sentence = sentence
+
+    def __str__(self) -> str:
+        return f"{self.field}: {self.sentence}"

@@ -1,0 +1,84 @@
+"""The ledger's parameters: all of them are in the genesis, and none can change under a running network.
+
+Invariants: whole numbers and ratios of whole numbers only; time is in notional blocks (`tempo` of them an epoch),
+whatever number of real blocks there are.
+"""
+
+from typing import Annotated
+
+from msgspec import Meta, Struct
+
+from ledger.epoch.consensus import Rules
+from ledger.errors import GenesisError
+from ledger.units import RAO_PER_TAO, Rao
+
+Ratio = tuple[int, int]
+"""Numerator and denominator."""
+
+Blocks = Annotated[int, Meta(ge=0, le=2**31)]
+
+
+class Parameters(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Every rule of the ledger that a network may choose; the defaults are Bittensor's where it has the thing."""
+
+    tempo: Annotated[int, Meta(ge=1, le=2**31)] = 360
+    """Notional blocks an epoch."""
+    kappa: Ratio = (32767, 65535)
+    """The share of active stake that must agree on a weight."""
+    bonds_alpha: Ratio = (1, 10)
+    """How much of the new bonds enters the moving average each epoch."""
+    take: Ratio = (18, 100)
+    """What a validator keeps of its dividends before its stakers share the rest."""
+    max_uids: Annotated[int, Meta(ge=1, le=16384)] = 256
+    max_validators: Annotated[int, Meta(ge=1, le=16384)] = 64
+    permit_stake_rao: Annotated[int, Meta(ge=1, le=2**62)] = 1
+    """The least stake with which a neuron may validate."""
+    activity_cutoff: Blocks = 5000
+    """Notional blocks after which a validator that reveals nothing no longer counts."""
+    immunity: Blocks = 4096
+    """Notional blocks during which a new neuron can't be replaced."""
+    registration_price_rao: Rao = RAO_PER_TAO
+    registration_price_min_rao: Rao = 500_000
+    registration_price_max_rao: Rao = 100 * RAO_PER_TAO
+    registration_half_life: Annotated[int, Meta(ge=1, le=2**20)] = 360
+    """Notional blocks in which the price of registration halves."""
+    registration_bump: Ratio = (126, 100)
+    """What each registration multiplies the price by."""
+    existential_rao: Rao = 500
+    """An account that falls below this is removed, and its rest burned."""
+    collective_size: Annotated[int, Meta(ge=1, le=4096)] = 64
+    """Most members of the collective, beside the baseline."""
+    member_floor: Ratio = (1, 1000)
+    """A member whose weight is below this in every stratum is left out."""
+    max_strata: Annotated[int, Meta(ge=1, le=4096)] = 256
+    max_extrinsic_bytes: Annotated[int, Meta(ge=1024, le=2**24)] = 1 << 20
+    max_block_bytes: Annotated[int, Meta(ge=1024, le=2**28)] = 1 << 24
+
+    @property
+    def rules(self) -> Rules:
+        """What consensus reads of these."""
+        return Rules(
+            kappa=self.kappa,
+            alpha=self.bonds_alpha,
+            max_validators=self.max_validators,
+            minimum_stake_rao=self.permit_stake_rao,
+        )
+
+
+def validate_parameters(parameters: Parameters) -> None:
+    """GenesisError, naming the field, for what the types can't say."""
+    for field in ("kappa", "bonds_alpha", "take", "member_floor"):
+        numerator, denominator = getattr(parameters, field)
+        if not 0 <= numerator <= denominator < 2**31 or denominator == 0:
+            raise GenesisError(f"parameters.{field}", "expected a ratio of whole numbers between 0 and 1")
+    for field in ("kappa", "bonds_alpha"):
+        if getattr(parameters, field)[0] == 0:
+            raise GenesisError(f"parameters.{field}", "expected a ratio above 0")
+    numerator, denominator = parameters.registration_bump
+    if not 0 < denominator <= numerator < 2**31:
+        raise GenesisError("parameters.registration_bump", "expected a ratio of whole numbers of at least 1")
+    lowest, highest = parameters.registration_price_min_rao, parameters.registration_price_max_rao
+    if not lowest <= parameters.registration_price_rao <= highest:
+        raise GenesisError("parameters.registration_price_rao", f"expected a price from {lowest} to {highest} RAO")
+    if parameters.max_extrinsic_bytes > parameters.max_block_bytes:
+        raise GenesisError("parameters.max_extrinsic_bytes", "expected at most max_block_bytes")

@@ -1,0 +1,278 @@
+"""The state: typed tables of entries, a journal that undoes, and the root that commits to all of it.
+
+Invariants: every write goes through a table's `put`, so that `undo` restores exactly what was there; `seal` computes
+the root of what was written without adopting it, and `accept` adopts it, so a block that can't be stored leaves no
+trace; balances and pools always sum to issuance (checked at every seal).
+"""
+
+from collections.abc import Iterable, Iterator
+from typing import Any, Generic, NamedTuple, TypeVar
+
+import msgspec
+
+from ledger.entries import (
+    Account,
+    Bonds,
+    Collective,
+    Commitment,
+    Entry,
+    FinalitySet,
+    Globals,
+    Neuron,
+    Nonce,
+    Owner,
+    Pool,
+    Revealed,
+    Shares,
+    Slot,
+    Weighted,
+)
+from ledger.errors import DamagedLedger
+from ledger.genesis import Genesis
+from ledger.trust.trie import Trie
+
+V = TypeVar("V", bound=Entry)
+_ENCODER = msgspec.msgpack.Encoder()
+
+
+class Written(NamedTuple):
+    """One line of the journal: what an entry was before it was written."""
+
+    table: "Table[Any]"
+    key: bytes
+    old: Entry | None
+
+
+class Sealed(NamedTuple):
+    """A block's effect on the state, computed and not yet adopted.
+
+    `rows` are full keys with their new encoded values, None where removed.
+    """
+
+    root: bytes
+    trie: Trie
+    rows: list[tuple[bytes, bytes | None]]
+    free_rao: int
+    pools_rao: int
+
+
+class Supply(NamedTuple):
+    """Where all RAO are, and where they came from."""
+
+    free_rao: int
+    pools_rao: int
+    issuance_rao: int
+    genesis_rao: int
+    minted_rao: int
+    burned_rao: int
+
+
+class Table(Generic[V]):
+    """Entries of one kind by key; the full key is the table's one-byte prefix and the key."""
+
+    def __init__(self, prefix: bytes, kind: type[V], journal: list[Written]) -> None:
+        self.prefix = prefix
+        self.kind = kind
+        self.entries: dict[bytes, V] = {}
+        self._journal = journal
+
+    def get(self, key: bytes = b"") -> V | None:
+        """The entry, or None."""
+        return self.entries.get(key)
+
+    def put(self, key: bytes, entry: V | None) -> None:
+        """Write the entry, or remove it with None; one line in the journal."""
+        self._journal.append(Written(self, key, self.entries.get(key)))
+        self.restore(key, entry)
+
+    def restore(self, key: bytes, entry: V | None) -> None:
+        """Set the entry without a journal line."""
+        if entry is None:
+            self.entries.pop(key, None)
+        else:
+            self.entries[key] = entry
+
+
+def uid_key(uid: int) -> bytes:
+    """The key of what belongs to a uid."""
+    return uid.to_bytes(2, "big")
+
+
+class State:
+    """Everything the ledger knows at one height. Only `ledger.execution`, the rules and the genesis write to it."""
+
+    def __init__(self, genesis: Genesis) -> None:
+        self.genesis_hash = genesis.hash
+        self.parameters = genesis.parameters
+        self.keeper = genesis.keeper
+        self._journal: list[Written] = []
+        self.scalars = Table(b"g", Globals, self._journal)
+        self.accounts = Table(b"a", Account, self._journal)
+        self.nonces = Table(b"n", Nonce, self._journal)
+        self.owners = Table(b"o", Owner, self._journal)
+        self.pools = Table(b"p", Pool, self._journal)
+        self.shares = Table(b"s", Shares, self._journal)
+        self.slots = Table(b"h", Slot, self._journal)
+        self.neuron_rows = Table(b"u", Neuron, self._journal)
+        self.bonds = Table(b"b", Bonds, self._journal)
+        self.commitment_rows = Table(b"c", Commitment, self._journal)
+        self.reveal_rows = Table(b"r", Revealed, self._journal)
+        self.collectives = Table(b"m", Collective, self._journal)
+        self.finality_sets = Table(b"f", FinalitySet, self._journal)
+        self._tables: dict[bytes, Table[Any]] = {
+            table.prefix: table for table in vars(self).values() if isinstance(table, Table)
+        }
+        self._trie = Trie()
+        self._free_rao = 0
+        self._pools_rao = 0
+
+    @property
+    def globals(self) -> Globals:
+        """The scalars."""
+        return self.scalars.entries[b""]
+
+    @property
+    def collective(self) -> Collective:
+        """The collective fixed by the last close block."""
+        return self.collectives.entries[b""]
+
+    @property
+    def finality_set(self) -> tuple[Weighted, ...]:
+        """Whose votes count in the epoch after the last close block."""
+        return self.finality_sets.entries[b""].members
+
+    def account(self, public: bytes) -> int:
+        """Free RAO of an account; 0 if there is none."""
+        account = self.accounts.get(public)
+        return 0 if account is None else account.free_rao
+
+    def nonce(self, public: bytes) -> int:
+        """The signer's last nonce; 0 if it never signed."""
+        nonce = self.nonces.get(public)
+        return 0 if nonce is None else nonce.value
+
+    def neuron(self, uid: int) -> Neuron:
+        """The neuron that holds the uid; KeyError if none does."""
+        return self.neuron_rows.entries[uid_key(uid)]
+
+    def neurons(self) -> list[Neuron]:
+        """All neurons by uid."""
+        return [self.neuron(uid) for uid in range(self.globals.neuron_count)]
+
+    def neuron_by_hotkey(self, hotkey: bytes) -> Neuron | None:
+        """The hotkey's neuron, or None."""
+        slot = self.slots.get(hotkey)
+        return None if slot is None else self.neuron(slot.uid)
+
+    def roster(self) -> list[Neuron]:
+        """The neurons whose version is valued in the current epoch, by uid; fixed by the open block."""
+        return [neuron for neuron in self.neurons() if neuron.published_epoch == self.globals.epoch and neuron.manifest]
+
+    def stake(self, hotkey: bytes) -> int:
+        """RAO in the hotkey's pool."""
+        pool = self.pools.get(hotkey)
+        return 0 if pool is None else pool.total_rao
+
+    def stake_of(self, hotkey: bytes, coldkey: bytes) -> int:
+        """What the coldkey's shares of the hotkey's pool are worth, RAO."""
+        pool, shares = self.pools.get(hotkey), self.shares.get(hotkey + coldkey)
+        return 0 if pool is None or shares is None else shares.shares * pool.total_rao // pool.shares
+
+    def commitments(self) -> dict[int, Commitment]:
+        """The votes committed to in this epoch, by uid."""
+        return {int.from_bytes(key, "big"): row for key, row in sorted(self.commitment_rows.entries.items())}
+
+    def reveals(self) -> dict[int, Revealed]:
+        """The votes shown in this epoch, by uid; kept until the next open block."""
+        return {int.from_bytes(key, "big"): row for key, row in sorted(self.reveal_rows.entries.items())}
+
+    @property
+    def root(self) -> bytes:
+        """The root of what was accepted."""
+        return self._trie.root
+
+    def mark(self) -> int:
+        """A place in the journal to which `undo` can return."""
+        return len(self._journal)
+
+    def undo(self, mark: int = 0) -> None:
+        """Restore every entry written since the mark (0: since the last accept)."""
+        while len(self._journal) > mark:
+            table, key, old = self._journal.pop()
+            table.restore(key, old)
+
+    def seal(self) -> Sealed:
+        """The root and rows of what was written since the last accept. DamagedLedger if RAO appeared or vanished."""
+        trie, rows = self._trie, []
+        for table, key in self._touched():
+            entry = table.get(key)
+            encoded = None if entry is None else _ENCODER.encode(entry)
+            trie = trie.delete(table.prefix + key) if encoded is None else trie.put(table.prefix + key, encoded)
+            rows.append((table.prefix + key, encoded))
+        check_supply(self)
+        supply = self.supply()
+        return Sealed(trie.root, trie, rows, supply.free_rao, supply.pools_rao)
+
+    def accept(self, sealed: Sealed) -> None:
+        """Adopt what was sealed; it can't be undone any more."""
+        self._trie, self._free_rao, self._pools_rao = sealed.trie, sealed.free_rao, sealed.pools_rao
+        self._journal.clear()
+
+    def supply(self) -> Supply:
+        """Free and pooled RAO beside the scalars, at a cost that grows with what was written since the last accept."""
+        free_rao, pools_rao = self._free_rao, self._pools_rao
+        for (table, key), old in self._touched().items():
+            new = table.get(key)
+            if table.kind is Account:
+                free_rao += _rao(new) - _rao(old)
+            elif table.kind is Pool:
+                pools_rao += _rao(new) - _rao(old)
+        scalars = self.globals
+        return Supply(
+            free_rao, pools_rao, scalars.issuance_rao, scalars.genesis_rao, scalars.minted_rao, scalars.burned_rao
+        )
+
+    def encoded_rows(self) -> Iterator[tuple[bytes, bytes]]:
+        """Every entry as (full key, encoded value), in no order."""
+        for prefix, table in self._tables.items():
+            for key, entry in table.entries.items():
+                yield prefix + key, _ENCODER.encode(entry)
+
+    def load(self, rows: Iterable[tuple[bytes, bytes]]) -> None:
+        """Take in stored rows;
+
+        ValueError (msgspec's included) for a row that is none, DamagedLedger if they don't add up.
+        """
+        for key, value in rows:
+            table = self._tables.get(key[:1])
+            if table is None:
+                raise ValueError(f"the key {key.hex()} belongs to no table")
+            table.put(key[1:], msgspec.msgpack.decode(value, type=table.kind))
+        if b"" not in self.scalars.entries:
+            raise ValueError("the row of the ledger's scalars is missing")
+        self.accept(self.seal())
+
+    def _touched(self) -> dict[tuple["Table[Any]", bytes], Entry | None]:
+        """What was written since the last accept, with what was there before."""
+        first: dict[tuple[Table[Any], bytes], Entry | None] = {}
+        for table, key, old in self._journal:
+            first.setdefault((table, key), old)
+        return first
+
+
+def _rao(entry: Entry | None) -> int:
+    if isinstance(entry, Account):
+        return entry.free_rao
+    return entry.total_rao if isinstance(entry, Pool) else 0
+
+
+def check_supply(state: State) -> None:
+    """DamagedLedger unless issuance = free balances + pools = genesis + minted - burned."""
+    supply = state.supply()
+    held = supply.free_rao + supply.pools_rao
+    made = supply.genesis_rao + supply.minted_rao - supply.burned_rao
+    if not held == supply.issuance_rao == made:
+        raise DamagedLedger(
+            state.globals.height,
+            f"balances and pools hold {held} RAO, issuance is {supply.issuance_rao}, genesis + minted - burned {made}",
+        )

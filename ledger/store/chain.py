@@ -1,0 +1,322 @@
+"""The chain: blocks, state and votes of one network in one file, for its keeper, its replicas and its readers.
+
+Invariants: a block, the state rows it changed and its finality set are written in one transaction that also checks the
+term's row, so they are there together or not at all; memory follows the disk, never the other way; only the holder of
+the writer's lock writes.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import NamedTuple
+
+import msgspec
+
+from ledger.blocks import Block, Header, Kind, decode_block, encode_block
+from ledger.entries import FinalitySet, Weighted
+from ledger.errors import DamagedLedger, GenesisError, NotWriter, Refusal, StoreError
+from ledger.genesis import Genesis, decode_genesis, encode_genesis
+from ledger.keys import Keypair
+from ledger.sealing import check_block, seal_block, seal_genesis
+from ledger.state import Sealed, State
+from ledger.store.database import Database, WriterLock, as_bytes, as_int
+from ledger.trust.finality import Vote, decode_vote, encode_vote, is_final, verify_vote
+from ledger.units import blake2b_256
+
+
+class Receipt(NamedTuple):
+    """Where an extrinsic is, what became of it, and whether that is final or only committed on this disk."""
+
+    height: int
+    position: int
+    code: str
+    final: bool
+
+
+class Chain:
+    """An open ledger. Its methods are called one at a time; `head` and `state` are of the last block adopted."""
+
+    def __init__(self, path: Path, database: Database, lock: WriterLock | None) -> None:
+        self.path = path
+        self._database = database
+        self._lock = lock
+        try:
+            self._load()
+        except BaseException:
+            self.close()
+            raise
+
+    @classmethod
+    def create(cls, path: str | Path, genesis: Genesis, *, timeout_s: float = 5.0) -> "Chain":
+        """Write block 0 and open the chain to write;
+
+        StoreError if there is a ledger already, GenesisError if the genesis can't be.
+        """
+        path = Path(path)
+        state, block, sealed = seal_genesis(genesis)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock = WriterLock(path, timeout_s)
+        try:
+            database = Database(path, write=True)
+            if database.has_schema():
+                database.close()
+                raise StoreError(f"{path}: there is a ledger here already; open it, or choose another place")
+            with database.transaction():
+                database.create_schema()
+                database.query("INSERT INTO meta VALUES (?, ?)", (b"genesis", encode_genesis(genesis)))
+                database.query("INSERT INTO meta VALUES (?, ?)", (b"term", 0))
+                _write_block(database, block, sealed)
+                for epoch in (0, 1):
+                    _write_finality_set(database, epoch, state.finality_set)
+        except BaseException:
+            lock.release()
+            raise
+        return cls(path, database, lock)
+
+    @classmethod
+    def open(cls, path: str | Path, *, write: bool = False, timeout_s: float = 5.0) -> "Chain":
+        """Open an existing chain;
+
+        NotWriter if another process writes it for longer than `timeout_s`, DamagedLedger if head and state differ.
+        """
+        path = Path(path)
+        if not path.is_file():
+            raise StoreError(f"{path}: there is no ledger here")
+        lock = WriterLock(path, timeout_s) if write else None
+        try:
+            database = Database(path, write=write)
+        except BaseException:
+            if lock is not None:
+                lock.release()
+            raise
+        return cls(path, database, lock)
+
+    def _load(self) -> None:
+        with self._database.snapshot():
+            if not self._database.has_schema():
+                raise StoreError(f"{self.path}: the file holds no ledger")
+            self.genesis = read_genesis(self._database)
+            self.genesis_hash = self.genesis.hash
+            height = as_int(self._database.query("SELECT max(height) FROM blocks")[0][0], 0, "the head's height")
+            self.head: Header = read_block(self._database, height).header
+            self.head_hash = self.head.hash
+            self.state = self._load_state()
+            self._sets: dict[int, tuple[Weighted, ...]] = {}
+            self.final_height = next((at for at in range(height, 0, -1) if self._votes_suffice(at)), 0)
+
+    def _load_state(self) -> State:
+        state, height = State(self.genesis), self.head.height
+        rows = self._database.query("SELECT key, value FROM state", height=height)
+        try:
+            state.load((as_bytes(key, height, "a key"), as_bytes(value, height, "an entry")) for key, value in rows)
+        except ValueError as error:
+            raise DamagedLedger(height, f"a state row can't be read: {error}") from None
+        if state.root != self.head.state_root:
+            raise DamagedLedger(height, "the state rows don't have the state root of the head block")
+        return state
+
+    @property
+    def term(self) -> int:
+        """The term that this ledger writes blocks for."""
+        return read_term(self._database)
+
+    def raise_term(self, term: int) -> None:
+        """Write blocks for a higher term from now on; Refusal `wrong_term` if it isn't higher, or the same."""
+        self._require_writer()
+        with self._database.transaction():
+            if term < self.term:
+                raise Refusal("wrong_term", f"this ledger is at term {self.term} already, {term} is lower")
+            self._database.query("UPDATE meta SET value = ? WHERE name = ?", (term, b"term"))
+
+    def build(self, kind: Kind, extrinsics: Sequence[bytes], *, term: int, keypair: Keypair) -> Block:
+        """The keeper's seal: execute, sign and commit the next block.
+
+        Refusal if it can't be; then nothing has changed.
+        """
+        self._require_writer()
+        self._require_term(term)
+        block, sealed = seal_block(self.state, self.head, kind, extrinsics, term=term, keypair=keypair)
+        self._commit(block, sealed)
+        return block
+
+    def append(self, block: Block) -> None:
+        """A replica's step: execute somebody else's block, and commit it if everything comes out the same.
+
+        Refusal if not.
+        """
+        self._require_writer()
+        if block.header.term > self.term:
+            self.raise_term(block.header.term)
+        self._require_term(block.header.term)
+        self._commit(block, check_block(self.state, self.head, block))
+
+    def _commit(self, block: Block, sealed: Sealed) -> None:
+        header = block.header
+        try:
+            with self._database.transaction():
+                self._require_term(header.term)
+                _write_block(self._database, block, sealed)
+                if header.kind == "close":
+                    _write_finality_set(self._database, header.epoch + 1, self.state.finality_set)
+        except BaseException:
+            self.state.undo()
+            raise
+        self.state.accept(sealed)
+        self.head, self.head_hash = header, header.hash
+
+    def add_votes(self, height: int, votes: Iterable[Vote]) -> bool:
+        """Keep votes for a block; whether it is final now.
+
+        Refusal `bad_vote` for any that doesn't count; then none is kept.
+        """
+        self._require_writer()
+        votes = list(votes)
+        header = self.block(height).header
+        hotkeys = {member.hotkey for member in self.finality_set(height)}
+        for vote in votes:
+            same_block = (vote.height, vote.block_hash, vote.term) == (height, header.hash, header.term)
+            if not same_block or vote.hotkey not in hotkeys or not verify_vote(vote, self.genesis_hash):
+                raise Refusal("bad_vote", f"the vote of {vote.hotkey.hex()[:16]} does not count for block {height}")
+        with self._database.transaction():
+            for vote in votes:
+                values = (height, vote.hotkey, encode_vote(vote))
+                self._database.query("INSERT OR REPLACE INTO votes VALUES (?, ?, ?)", values)
+        if height > self.final_height and self._votes_suffice(height):
+            self.final_height = height
+        return self.is_final(height)
+
+    def is_final(self, height: int) -> bool:
+        """Whether more than two thirds of the stake voted for the block, or for one after it."""
+        return height <= self.final_height
+
+    def votes(self, height: int) -> list[Vote]:
+        """The votes kept for a block, by hotkey."""
+        return read_votes(self._database, height)
+
+    def finality_set(self, height: int) -> tuple[Weighted, ...]:
+        """Who votes on the block of this height, with their stake."""
+        epoch = self.block(height).header.epoch
+        if epoch not in self._sets:
+            self._sets = {epoch: read_finality_set(self._database, epoch, height)}
+        return self._sets[epoch]
+
+    def block(self, height: int) -> Block:
+        """The block; StoreError if the chain isn't that high."""
+        if not 0 <= height <= self.head.height:
+            raise StoreError(f"there is no block {height}; the head is {self.head.height}")
+        return read_block(self._database, height)
+
+    def blocks(self, first: int, last: int | None = None) -> Iterator[Block]:
+        """The blocks from `first` to `last` (included; default the head)."""
+        top = self.head.height if last is None else min(last, self.head.height)
+        for height in range(first, top + 1):
+            yield self.block(height)
+
+    def receipt(self, extrinsic_hash: bytes, since: int = 1) -> Receipt | None:
+        """What became of an extrinsic, looked for in the blocks from `since`; None while it is in none."""
+        for block in self.blocks(since):
+            for position, data in enumerate(block.extrinsics):
+                if blake2b_256(data) == extrinsic_hash:
+                    return Receipt(block.height, position, block.receipts[position], self.is_final(block.height))
+        return None
+
+    def refresh(self) -> None:
+        """Take in what another process has written since; for readers."""
+        newest = self._database.query("SELECT max(height) FROM blocks")[0][0]
+        if newest != self.head.height or self.final_height != self.head.height:
+            self._load()
+
+    def close(self) -> None:
+        """Close the file and let another process write; further calls do nothing."""
+        self._database.close()
+        if self._lock is not None:
+            self._lock.release()
+            self._lock = None
+
+    def __enter__(self) -> "Chain":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _require_writer(self) -> None:
+        if self._lock is None:
+            raise NotWriter(f"{self.path} was opened to read; open it with write=True to change it")
+
+    def _require_term(self, term: int) -> None:
+        if term != self.term:
+            raise Refusal("wrong_term", f"this ledger is at term {self.term}, the block is of term {term}")
+
+    def _votes_suffice(self, height: int) -> bool:
+        return is_final(self.votes(height), self.finality_set(height))
+
+
+def read_genesis(database: Database) -> Genesis:
+    """The stored genesis."""
+    rows = database.query("SELECT value FROM meta WHERE name = ?", (b"genesis",), height=0)
+    if not rows:
+        raise DamagedLedger(0, "the genesis is missing")
+    try:
+        return decode_genesis(as_bytes(rows[0][0], 0, "the genesis"))
+    except GenesisError as error:
+        raise DamagedLedger(0, f"the genesis can't be read: {error}") from None
+
+
+def read_term(database: Database) -> int:
+    """The term's row."""
+    rows = database.query("SELECT value FROM meta WHERE name = ?", (b"term",))
+    return as_int(rows[0][0] if rows else None, None, "the term")
+
+
+def read_block(database: Database, height: int) -> Block:
+    """One block, whose stored hash and height are compared with its header."""
+    rows = database.query("SELECT hash, block FROM blocks WHERE height = ?", (height,), height=height)
+    if not rows:
+        raise DamagedLedger(height, "the block is missing")
+    stored_hash, encoded = rows[0]
+    try:
+        block = decode_block(as_bytes(encoded, height, "the block"))
+    except ValueError as error:
+        raise DamagedLedger(height, f"the block can't be read: {error}") from None
+    if block.height != height or block.hash != stored_hash:
+        raise DamagedLedger(height, "the block's header is not what its hash and height say")
+    return block
+
+
+def read_votes(database: Database, height: int) -> list[Vote]:
+    """The votes stored for a block, by hotkey."""
+    rows = database.query("SELECT hotkey, vote FROM votes WHERE height = ? ORDER BY hotkey", (height,), height=height)
+    try:
+        votes = [decode_vote(as_bytes(encoded, height, "a vote")) for _, encoded in rows]
+    except ValueError as error:
+        raise DamagedLedger(height, f"a vote can't be read: {error}") from None
+    for (hotkey, _), vote in zip(rows, votes, strict=True):
+        if vote.hotkey != hotkey or vote.height != height:
+            raise DamagedLedger(height, "a vote is stored under another hotkey or height than it names")
+    return votes
+
+
+def read_finality_set(database: Database, epoch: int, height: int) -> tuple[Weighted, ...]:
+    """The stored finality set of an epoch; errors name the height of a block that it votes on."""
+    rows = database.query("SELECT members FROM finality WHERE epoch = ?", (epoch,), height=height)
+    try:
+        encoded = as_bytes(rows[0][0] if rows else None, height, "the finality set")
+        return msgspec.msgpack.decode(encoded, type=FinalitySet).members
+    except ValueError as error:
+        raise DamagedLedger(height, f"the finality set of epoch {epoch} can't be read: {error}") from None
+
+
+def _write_block(database: Database, block: Block, sealed: Sealed) -> None:
+    database.query("INSERT INTO blocks VALUES (?, ?, ?)", (block.height, block.hash, encode_block(block)))
+    for key, value in sealed.rows:
+        if value is None:
+            database.query("DELETE FROM state WHERE key = ?", (key,))
+        else:
+            database.query("INSERT OR REPLACE INTO state VALUES (?, ?)", (key, value))
+
+
+def _write_finality_set(database: Database, epoch: int, members: tuple[Weighted, ...]) -> None:
+    encoded = msgspec.msgpack.encode(FinalitySet(members=members))
+    database.query("INSERT OR REPLACE INTO finality VALUES (?, ?)", (epoch, encoded))

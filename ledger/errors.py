@@ -32,7 +32,7 @@ REFUSALS: dict[str, str] = {
     "price_too_high": "The price of registration is above what the signer accepts.",
     "too_large": "The extrinsic is longer than the network allows.",
     "undecodable": "The bytes are not an extrinsic.",
-    "wrong_block": "The block does not follow from this chain: parent, height, keeper, signature, receipts or roots differ.",
+    "wrong_block": "The block does not follow from this chain: parent, keeper, signature, receipts or roots differ.",
     "wrong_epoch": "The call is for another epoch.",
     "wrong_kind": "Blocks come in the order open, commit, close.",
     "wrong_phase": "This kind of block does not take this call.",

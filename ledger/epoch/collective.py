@@ -47,7 +47,7 @@ def compute_collective(
 
 
 def _merge(proposals: Sequence[tuple[int, Revealed]]) -> dict[str, dict[Version, int]]:
-    """Per stratum the Q31 weight of each version; strata that at most half of the proposing stake knows are left out."""
+    """Per stratum the Q31 weight of each version; strata known to at most half of the stake are left out."""
     columns: dict[str, list[tuple[int, dict[Version, int]]]] = {}
     proposing_rao = 0
     for stake_rao, proposal in proposals:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from ledger.blocks import Kind
+from ledger.blocks import Block, Kind
 from ledger.errors import Refusal
 from ledger.execution import accepts
 from ledger.extrinsics import Extrinsic, check_signature, decode_extrinsic
@@ -18,6 +18,7 @@ from ledger.state import State
 from ledger.store.database import Database, as_bytes
 from ledger.units import blake2b_256
 
+DEFAULT_MAX_BYTES = Parameters().max_extrinsic_bytes
 MAX_WAITING = 100_000
 """Above this the mempool refuses: at 200 bytes each about 20 MB, several blocks' worth."""
 
@@ -38,11 +39,11 @@ class Selection(NamedTuple):
 class Mempool:
     """The queue of one network."""
 
-    def __init__(self, path: str | Path, genesis_hash: bytes, parameters: Parameters) -> None:
+    def __init__(self, path: str | Path, genesis_hash: bytes, *, max_bytes: int = DEFAULT_MAX_BYTES) -> None:
         path = Path(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         self._genesis_hash = genesis_hash
-        self._max_bytes = parameters.max_extrinsic_bytes
+        self._max_bytes = max_bytes
         self._database = Database(path, write=True)
         self._database.query(_SCHEMA)
 
@@ -64,6 +65,12 @@ class Mempool:
         """The oldest waiting extrinsics, as (row id, encoded extrinsic)."""
         rows = self._database.query("SELECT row_id, extrinsic FROM waiting ORDER BY row_id LIMIT ?", (limit,))
         return [(row_id, as_bytes(data, None, "a waiting extrinsic")) for row_id, data in rows]
+
+    def remove_included(self, block: Block) -> None:
+        """Forget what is in a block: after a crash between a block's commit and `remove`, called with the head."""
+        with self._database.transaction():
+            for data in block.extrinsics:
+                self._database.query("DELETE FROM waiting WHERE hash = ?", (blake2b_256(data),))
 
     def remove(self, row_ids: Iterable[int]) -> None:
         """Forget rows; those that are gone already don't matter."""

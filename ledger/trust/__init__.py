@@ -1,1 +1,1 @@
-"""What lets others check the ledger without trusting it: Merkle roots, the authenticated state map, votes and finality."""
+"""What lets others check the ledger: Merkle roots, the authenticated state map, votes and finality."""

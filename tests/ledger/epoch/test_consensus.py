@@ -107,7 +107,7 @@ def random_epoch(seed: int, size: int, validators: int) -> Inputs:
     )
 
 
-@settings(max_examples=150)
+@settings(max_examples=100)
 @given(epochs())
 def test_it_is_the_slow_version_to_the_bit(inputs: Inputs) -> None:
     outcome, slow = compute_classic(inputs, RULES), slow_classic(inputs, RULES)
@@ -118,7 +118,7 @@ def test_it_is_the_slow_version_to_the_bit(inputs: Inputs) -> None:
     assert matrix_of(outcome.bonds, len(kept)) == kept
 
 
-@settings(max_examples=50)
+@settings(max_examples=25)
 @given(epochs())
 def test_incentive_and_dividends_are_whole_shares_together_or_not_at_all(inputs: Inputs) -> None:
     outcome = compute_classic(inputs, RULES)

@@ -1,0 +1,114 @@
+"""Model folders: config.json and model.safetensors, in the layout of Hugging Face.
+
+Invariants: a folder is only ever read as JSON and safetensors, and no code in it or named by it is run; a model that
+loads has every tensor it needs, in the shape it needs, and reads bytes; the process's random state is left as it was.
+"""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from models.errors import ModelRefused
+from models.host.architectures import VOCABULARY
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+WEIGHTS_FILE = "model.safetensors"
+CONFIG_FILE = "config.json"
+
+
+def save_model(model: "PreTrainedModel", folder: Path) -> None:
+    """Write `config.json` and `model.safetensors` into `folder`, which is made and must be empty."""
+    from safetensors.torch import save_model as save_tensors
+
+    folder.mkdir(parents=True, exist_ok=True)
+    if any(folder.iterdir()):
+        raise ModelRefused("folder", f"{folder} is not empty: give a new folder")
+    model.config.architectures = [type(model).__name__]
+    model.config.to_json_file(folder / CONFIG_FILE, use_diff=True)
+    save_tensors(model, str(folder / WEIGHTS_FILE), metadata={"format": "pt"})
+
+
+def load_model(folder: Path, device: str = "cpu", dtype: torch.dtype = torch.float32) -> "PreTrainedModel":
+    """A model in eval mode on `device`.
+
+    Raises ModelRefused with code `no_config`, `config`, `remote_code`, `vocabulary`, `no_weights`, `architecture`,
+    `weights` or `missing_tensors`.
+    """
+    check_config(read_config(folder), folder)
+    if not any(folder.glob("*.safetensors")):
+        raise ModelRefused("no_weights", f"{folder} has no *.safetensors: save the weights with safe serialization")
+    model, report = read_weights(folder, dtype)
+    wanting = sorted(report["missing_keys"]) + sorted(str(key[0]) for key in report["mismatched_keys"])
+    if wanting:
+        raise ModelRefused(
+            "missing_tensors", f"{folder} lacks {len(wanting)} tensors of their right shape, the first is {wanting[0]}"
+        )
+    model.train(False).to(torch.device(device))
+    return model
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """The content of config.json."""
+    path = folder / CONFIG_FILE
+    try:
+        config = json.loads(path.read_text("utf-8"))
+    except FileNotFoundError:
+        raise ModelRefused(
+            "no_config", f"{folder} has no config.json: give a folder in the Hugging Face layout"
+        ) from None
+    except (OSError, ValueError) as error:
+        raise ModelRefused("config", f"{path} is not JSON ({error})") from None
+    if not isinstance(config, dict):
+        raise ModelRefused("config", f"{path} is not a JSON object")
+    return config
+
+
+def check_config(config: dict[str, Any], folder: Path) -> None:
+    """Refuse what would need foreign code, a class this transformers has not, or a tokenizer."""
+    if "auto_map" in config:
+        raise ModelRefused("remote_code", f"{folder} names its own code (auto_map), and no code is hosted")
+    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+
+    kind = config.get("model_type")
+    if not isinstance(kind, str) or kind not in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
+        raise ModelRefused("architecture", f"{folder} is a {kind!r}, which this transformers cannot run as a decoder")
+    if config.get("vocab_size") != VOCABULARY:
+        raise ModelRefused(
+            "vocabulary",
+            f"{folder} has vocab_size {config.get('vocab_size')}: a model reads bytes here, it must be 256",
+        )
+
+
+def read_weights(folder: Path, dtype: torch.dtype) -> tuple["PreTrainedModel", dict[str, Any]]:
+    """The model as transformers reads it, and its report of the tensors that it missed."""
+    from safetensors import SafetensorError
+    from transformers import AutoModelForCausalLM
+    from transformers.utils import logging as transformers_logging
+
+    auto: Any = AutoModelForCausalLM
+    logging: Any = transformers_logging
+    shows_progress = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        # Tensors that are missing would be drawn at random before they are reported.
+        with torch.random.fork_rng(devices=[]):
+            model, report = auto.from_pretrained(
+                folder,
+                dtype=dtype,
+                local_files_only=True,
+                trust_remote_code=False,
+                use_safetensors=True,
+                output_loading_info=True,
+            )
+    except (OSError, ValueError, TypeError, KeyError, RuntimeError, AttributeError, SafetensorError) as error:
+        # transformers raises any of these for a damaged or contradictory folder.
+        first_line = str(error).strip().partition("\n")[0]
+        raise ModelRefused("weights", f"{folder} does not load ({first_line})") from None
+    finally:
+        if shows_progress:
+            logging.enable_progress_bar()
+    return model, report

@@ -1,0 +1,164 @@
+import subprocess
+import sys
+
+import msgspec
+import numpy as np
+import pytest
+
+from models.value.audit import audit, recompute
+from models.value.errors import EvidenceError, RoundError
+from models.value.evidence import Column, decode_evidence, encode_evidence, evidence_hash
+from models.value.record import WindowIds, build_evidence, read_evidence, write_evidence
+from models.value.valuation import evaluate
+
+BEFORE = {1: 10**8, 0: 3 * 10**8}
+ANSWERED = {0, 1, 2, 3}
+
+
+@pytest.fixture(scope="module")
+def voted(rounds):
+    round_ = rounds(["first", "second"], ["third", "code"])
+    valuation = evaluate(round_, BEFORE, ANSWERED)
+    windows = WindowIds([b"\1" * 32, b"\2" * 32], [0, 40], [200, 200])
+    evidence = build_evidence(
+        round_, valuation, BEFORE, ANSWERED, genesis=b"g" * 32, epoch=3, hotkey=b"h" * 32, seed=b"seed", windows=windows
+    )
+    return round_, valuation, evidence
+
+
+def with_column(evidence, name, array):
+    kept = evidence.columns[name]
+    columns = evidence.columns | {name: Column(kept.shape, array.tobytes())}
+    return msgspec.structs.replace(evidence, columns=columns)
+
+
+def changed(evidence, name, index, value):
+    array = evidence.array(name).copy()
+    array[index] = value
+    return with_column(evidence, name, array)
+
+
+def test_what_is_written_is_read_again(voted, tmp_path):
+    round_, valuation, evidence = voted
+    data = encode_evidence(evidence)
+    write_evidence(tmp_path / "epoch" / "3.evidence", data)
+    again = read_evidence(tmp_path / "epoch" / "3.evidence", evidence_hash(data))
+    assert encode_evidence(again) == data
+    assert again.books == valuation.books
+    assert again.accounts_before == BEFORE
+    assert again.collective().manifests == valuation.collective.manifests
+    np.testing.assert_array_equal(again.round().matrix_NM, round_.matrix_NM)
+    np.testing.assert_array_equal(again.collective().weights_SC, valuation.collective.weights_SC)
+    assert [path.name for path in (tmp_path / "epoch").iterdir()] == ["3.evidence"]
+
+
+def test_values_follow_from_the_evidence_without_fitting(voted):
+    _, valuation, evidence = voted
+    again = recompute(decode_evidence(encode_evidence(evidence)))
+    assert again.books == valuation.books
+    assert again.values.gain == pytest.approx(valuation.values.gain, abs=1e-9)
+    np.testing.assert_allclose(again.values.new_bits_A, valuation.values.new_bits_A, atol=1e-9)
+    assert audit(evidence) == []
+
+
+@pytest.mark.parametrize(
+    ("sentence", "name", "index", "value"),
+    [
+        ("gain differs", "summary", 0, 0.5),
+        ("new_bits_A differs", "new_bits", 0, 0.4),
+        ("share_bits_N differs", "share_bits", 1, 0.0),
+        ("bits_per_byte_N differs", "bits_per_byte", 2, float("nan")),
+        ("differs", "matrix", (3, slice(0, 200)), 0),
+        ("not mixtures", "q", (0, 0, 0), -0.1),
+        ("not mixtures", "p", (0, 0, 0), float("nan")),
+    ],
+)
+def test_an_audit_finds_what_was_changed(voted, sentence, name, index, value):
+    found = audit(changed(voted[2], name, index, value))
+    assert any(sentence in line for line in found)
+
+
+def test_an_audit_finds_weights_that_are_not_the_best(voted):
+    evidence = voted[2]
+    p_FSB = evidence.array("p").copy()
+    p_FSB[..., 1] -= 0.05
+    p_FSB[..., 2] += 0.05
+    found = audit(with_column(evidence, "p", p_FSB))
+    assert any("certificate" in line for line in found)
+
+
+def test_an_audit_finds_votes_that_do_not_follow(voted):
+    evidence = voted[2]
+    bought = msgspec.structs.replace(evidence.books, votes=evidence.books.votes | {3: 65535})
+    assert audit(msgspec.structs.replace(evidence, books=bought)) == [
+        "credits, accounts or votes do not follow from the recorded values"
+    ]
+
+
+def test_contradicting_columns_are_found_when_the_round_is_made(voted):
+    with pytest.raises(RoundError, match="fold_M"):
+        audit(changed(voted[2], "fold", 0, 9))
+
+
+@pytest.mark.parametrize(
+    "spoil", [lambda data: data[:-1], lambda data: data + b"\0", lambda data: b"", lambda data: b"\xc1"]
+)
+def test_damaged_bytes_are_refused(voted, spoil):
+    with pytest.raises(EvidenceError):
+        decode_evidence(spoil(encode_evidence(voted[2])))
+
+
+@pytest.mark.parametrize(
+    ("sentence", "change"),
+    [
+        ("format", {"format": 2}),
+        ("32 bytes", {"hotkey": b"short"}),
+        ("ascending", {"answered": [2, 1]}),
+        ("below 0", {"accounts_before": {1: -1}}),
+        ("columns are not", {"columns": {}}),
+    ],
+)
+def test_fields_that_are_wrong_are_refused(voted, sentence, change):
+    with pytest.raises(EvidenceError, match=sentence):
+        decode_evidence(encode_evidence(msgspec.structs.replace(voted[2], **change)))
+
+
+@pytest.mark.parametrize(
+    ("sentence", "name", "column"),
+    [
+        ("dimensions", "uid", lambda column: Column([1, *column.shape], column.data)),
+        ("other columns", "uid", lambda column: Column([column.shape[0] - 1], column.data[:-4])),
+        ("shape needs", "uid", lambda column: Column(column.shape, column.data[:-1])),
+        ("not of the round's", "member", lambda column: Column(column.shape, bytes(len(column.data)))),
+        ("not new", "admitted", lambda column: Column(column.shape, bytes(len(column.data)))),
+        ("not in the round", "collective_row", lambda column: Column(column.shape, b"\x7f" * len(column.data))),
+        ("other columns", "window_offset", lambda column: Column([2**62], b"")),
+        ("other columns", "window_offset", lambda column: Column([-1], b"")),
+    ],
+)
+def test_columns_that_do_not_fit_are_refused(voted, sentence, name, column):
+    evidence = voted[2]
+    columns = evidence.columns | {name: column(evidence.columns[name])}
+    with pytest.raises(EvidenceError, match=sentence):
+        decode_evidence(encode_evidence(msgspec.structs.replace(evidence, columns=columns)))
+
+
+def test_other_encodings_of_the_same_evidence_are_refused(voted):
+    plain = msgspec.msgpack.decode(encode_evidence(voted[2]))
+    with pytest.raises(EvidenceError, match="canonical"):
+        decode_evidence(msgspec.msgpack.encode(dict(reversed(plain.items()))))
+
+
+def test_a_file_that_was_not_committed_to_is_refused(voted, tmp_path):
+    path = tmp_path / "evidence"
+    with pytest.raises(EvidenceError, match="cannot be read"):
+        read_evidence(path)
+    write_evidence(path, encode_evidence(voted[2]))
+    with pytest.raises(EvidenceError, match="hash"):
+        read_evidence(path, b"\0" * 32)
+
+
+def test_value_imports_no_torch_and_no_ray():
+    code = "import sys, models.value.audit, models.value.record; print(sorted({'torch', 'ray'} & set(sys.modules)))"
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    assert ran.stdout.strip() == "[]"

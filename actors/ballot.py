@@ -36,14 +36,13 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     """What a validator found in an epoch. All figures in bits per byte, out of fold.
 
     Attributes:
-        baseline: p_0. known: q, what the collective knew. collective: p, with the new versions. best_peer: the best
-        single version. new_bits: G. new_bits_se: its standard error. events: how many.
+        baseline: p_0. known: q, what the collective knew. collective: p, with the new versions.
+        new_bits: G. new_bits_se: its standard error. events: how many.
     """
 
     baseline: float
     known: float
     collective: float
-    best_peer: float | None
     new_bits: float
     new_bits_se: float
     events: int

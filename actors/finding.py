@@ -5,7 +5,7 @@ import numpy as np
 from actors.ballot import Finding, NeuronFinding
 from actors.table import Asked
 from models.value.accounts import NANO
-from models.value.valuation import Valuation
+from models.value.valuation import Valuation, sum_by_uid
 
 
 def make_finding(asked: Asked, valuation: Valuation) -> Finding:
@@ -14,10 +14,9 @@ def make_finding(asked: Asked, valuation: Valuation) -> Finding:
     measured = {
         row.uid: float(values.bits_per_byte_N[index]) for index, row in enumerate(asked.rows, start=1) if row.present
     }
-    shares: dict[int, float] = {}
-    for uid, share in zip(uid_N.tolist(), values.share_bits_N.tolist(), strict=True):
-        shares[uid] = shares.get(uid, 0.0) + share
+    shares = sum_by_uid(asked.round_, values.share_bits_N)
     uids = sorted({*measured, *asked.failures, *(uid for uid in books.accounts)})
+    admitted = {int(uid_N[row]) for row in valuation.fitted.admitted_A}
     tried = {int(uid_N[row]) for row in valuation.fitted.trial_T}
     neurons = tuple(
         NeuronFinding(
@@ -27,7 +26,7 @@ def make_finding(asked: Asked, valuation: Valuation) -> Finding:
             new_bits_se=books.new_bits_se.get(uid, 0) / NANO if uid in tried else None,
             account_bits=books.accounts.get(uid, 0) / NANO,
             share_bits=shares.get(uid, 0.0),
-            admitted=uid in books.new_bits,
+            admitted=uid in admitted,
             failure=asked.failures.get(uid, ""),
         )
         for uid in uids
@@ -36,7 +35,6 @@ def make_finding(asked: Asked, valuation: Valuation) -> Finding:
         baseline=float(values.baseline_bits_per_byte),
         known=float(values.known_bits_per_byte),
         collective=float(values.collective_bits_per_byte),
-        best_peer=_finite(min(measured.values(), default=None)),
         new_bits=float(values.gain),
         new_bits_se=float(values.gain_se),
         events=asked.round_.matrix_NM.shape[1],

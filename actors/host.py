@@ -34,7 +34,6 @@ class HostSettings(msgspec.Struct, frozen=True, kw_only=True):
     corpus: str
     wallets: str
     peers: str
-    operator: str
     device: str
     threads: int
     capacity_bytes: int

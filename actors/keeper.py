@@ -11,16 +11,18 @@ from pathlib import Path
 
 import msgspec
 
-from ledger.blocks import Block, Header
+from actors.rows import Row, rows_to_ask
+from ledger.blocks import APPLIED, Block, Kind
+from ledger.entries import Neuron
 from ledger.errors import Refusal
+from ledger.extrinsics import decode_extrinsic
+from ledger.keys import encode_address
+from ledger.state import Supply
 from ledger.store.chain import Chain
 from ledger.store.mempool import Mempool, select
 from ledger.store.metagraph import write_metagraphs
 from ledger.trust.finality import Vote, is_final, missing
 from ledger.wallet import Wallet
-
-TERM = 1
-"""The term of a network whose first keeper still leads."""
 
 WRITER_WAIT_S = 30.0
 """How long a new keeper waits for the database of one that is being shut down."""
@@ -43,6 +45,30 @@ class Position(msgspec.Struct, frozen=True, kw_only=True):
     kind: str
     block_hash: bytes
     final_height: int
+
+
+class View(msgspec.Struct, frozen=True, kw_only=True):
+    """What the driver reads off the ledger's state.
+
+    Attributes:
+        neurons: by uid. stakes_rao: of their hotkeys, in the same order.
+        rows: the versions that the open epoch asks.
+        previous_close_hash: of the last block that closed an epoch, or of the genesis block.
+    """
+
+    neurons: tuple[Neuron, ...]
+    stakes_rao: tuple[int, ...]
+    rows: tuple[Row, ...]
+    supply: Supply
+    previous_close_hash: bytes
+
+
+class Sealed(msgspec.Struct, frozen=True, kw_only=True):
+    """A block that is committed on the keeper's disk, and the extrinsics in it that the rules refused."""
+
+    height: int
+    block_hash: bytes
+    refused: tuple[str, ...]
 
 
 class Standing(msgspec.Struct, frozen=True, kw_only=True):
@@ -75,6 +101,18 @@ class Keeper:
             final_height=self._chain.final_height,
         )
 
+    def view(self) -> View:
+        """The state as the driver needs it."""
+        state = self._chain.state
+        neurons = tuple(state.neurons())
+        return View(
+            neurons=neurons,
+            stakes_rao=tuple(state.stake(neuron.hotkey) for neuron in neurons),
+            rows=rows_to_ask(state),
+            supply=state.supply(),
+            previous_close_hash=state.globals.previous_close_hash,
+        )
+
     def submit(self, extrinsics: list[bytes]) -> list[str]:
         """Queue signed extrinsics for the next block that takes them.
 
@@ -99,17 +137,17 @@ class Keeper:
         """Whether extrinsics of a key are in the queue."""
         return self.next_nonce(public) > self._chain.state.nonce(public) + 1
 
-    def seal(self, kind: str, epoch: int) -> Header:
-        """Execute and commit the block of this kind of this epoch, or return it where it is there already."""
+    def seal(self, kind: Kind, epoch: int) -> Sealed:
+        """Execute and commit the block of this kind of this epoch, or find it where it is there already."""
         head = self._chain.head
         if head.epoch == epoch and head.kind == kind:
-            return head
+            return _sealed(self._chain.block(head.height))
         chosen = select(self._mempool.pending(), self._chain.state, kind, head.height + 1)
-        block = self._chain.build(kind, chosen.extrinsics, term=TERM, keypair=self._keypair)
+        block = self._chain.build(kind, chosen.extrinsics, term=self._chain.term, keypair=self._keypair)
         self._mempool.remove([*chosen.taken, *chosen.dropped])
         if kind == "close":
             write_metagraphs(self._chain)
-        return block.header
+        return _sealed(block)
 
     def blocks(self, first: int) -> list[Block]:
         """The blocks from a height on, for replicas."""
@@ -125,3 +163,12 @@ class Keeper:
         """Give the database back; the actor may be ended after this."""
         self._mempool.close()
         self._chain.close()
+
+
+def _sealed(block: Block) -> Sealed:
+    refused = []
+    for data, code in zip(block.extrinsics, block.receipts, strict=True):
+        if code != APPLIED:
+            extrinsic = decode_extrinsic(data)
+            refused.append(f"{type(extrinsic.call).__name__} of {encode_address(extrinsic.signer)}: {code}")
+    return Sealed(height=block.height, block_hash=block.hash, refused=tuple(refused))

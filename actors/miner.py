@@ -9,18 +9,21 @@ Invariants:
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import msgspec
-from transformers import PreTrainedModel
 
 from models.host.architectures import Architecture, build_model
 from models.host.folders import load_model, save_model
 from models.store import Store
 from models.text.corpus import Corpus
 from models.text.windows import draw_pages
-from models.train.local import TrainSettings, perturb, train_steps
+from models.train.local import perturb, train_steps
 from models.train.optimizer import load_optimizer, save_optimizer
+from models.train.settings import TrainSettings
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True):
@@ -28,7 +31,6 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         peer: its name, also the folder of its optimizer's state.
-        wallet: the wallet whose hotkey signs for it.
         work: begin (a new model from `architecture` and `seed`), train (from `base`), copy (`base` with `noise`).
         base: manifest hash to start from; None to begin.
         strata: the strata of training text it learns from; empty for all.
@@ -36,7 +38,6 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     peer: str
-    wallet: str
     work: Literal["begin", "train", "copy"]
     base: bytes | None
     architecture: Architecture
@@ -82,7 +83,7 @@ def make_version(job: Job, *, store: Store, corpus: Corpus, folder: Path, device
     return _trained(job, job.base, model, store=store, corpus=corpus, folder=folder)
 
 
-def _trained(job: Job, base: bytes, model: PreTrainedModel, *, store: Store, corpus: Corpus, folder: Path) -> Made:
+def _trained(job: Job, base: bytes, model: "PreTrainedModel", *, store: Store, corpus: Corpus, folder: Path) -> Made:
     kept = folder / f"{base.hex()}.safetensors"
     state, steps_done = load_optimizer(kept) if kept.exists() else (None, 0)
     pages = draw_pages(
@@ -102,7 +103,7 @@ def _trained(job: Job, base: bytes, model: PreTrainedModel, *, store: Store, cor
     return Made(manifest, result.loss_bits_per_byte)
 
 
-def _put(model: PreTrainedModel, store: Store) -> bytes:
+def _put(model: "PreTrainedModel", store: Store) -> bytes:
     with tempfile.TemporaryDirectory(prefix="taoray-") as scratch:
         target = Path(scratch) / "model"
         save_model(model, target)

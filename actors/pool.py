@@ -13,11 +13,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import ray
-from ray import ObjectRef
-from ray.actor import ActorHandle
 from ray.exceptions import RayActorError, RayError, RayTaskError
 
 from actors.dispatch import QUARANTINE, Ask, Dispatcher, Failure, Task
+from actors.seam import Handle, Reference
 
 POLL_S = 0.5
 """The longest wait between two looks at the deadlines."""
@@ -31,11 +30,11 @@ class Round:
     """What a run of tasks brought: for each answered task its receipt and its references, for each lost key why."""
 
     receipts: dict[Task, Any] = field(default_factory=dict)
-    payloads: dict[Task, tuple[ObjectRef, ...]] = field(default_factory=dict)
+    payloads: dict[Task, tuple[Reference, ...]] = field(default_factory=dict)
     failures: dict[bytes, Failure] = field(default_factory=dict)
 
 
-Send = Callable[[ActorHandle, Task], Sequence[ObjectRef]]
+Send = Callable[[Handle, Task], Sequence[Reference]]
 """Calls a host's method for a task; the first reference is the receipt, the others are left where they are."""
 
 
@@ -47,12 +46,12 @@ class Pool:
         start_quarantine: starts one more host; called at most once.
     """
 
-    def __init__(self, hosts: Mapping[str, ActorHandle], start_quarantine: Callable[[], ActorHandle]) -> None:
+    def __init__(self, hosts: Mapping[str, Handle], start_quarantine: Callable[[], Handle]) -> None:
         self._hosts = dict(hosts)
         self._start_quarantine = start_quarantine
 
     @property
-    def hosts(self) -> Mapping[str, ActorHandle]:
+    def hosts(self) -> Mapping[str, Handle]:
         """The handles by name, the quarantine among them once it has started."""
         return self._hosts
 
@@ -87,7 +86,7 @@ class Pool:
             dispatcher.failures,
         )
 
-    def _handle(self, host: str) -> ActorHandle:
+    def _handle(self, host: str) -> Handle:
         if host == QUARANTINE and host not in self._hosts:
             self._hosts[host] = self._start_quarantine()
         return self._hosts[host]
@@ -97,15 +96,15 @@ class _Flight:
     """The calls that are under way: maps references back to asks, and time to deadlines."""
 
     def __init__(
-        self, dispatcher: Dispatcher, handle: Callable[[str], ActorHandle], send: Send, task_deadline_s: float
+        self, dispatcher: Dispatcher, handle: Callable[[str], Handle], send: Send, task_deadline_s: float
     ) -> None:
-        self.landed: dict[Task, tuple[Any, tuple[ObjectRef, ...]]] = {}
+        self.landed: dict[Task, tuple[Any, tuple[Reference, ...]]] = {}
         self._dispatcher = dispatcher
         self._handle = handle
         self._send = send
         self._task_deadline_s = task_deadline_s
-        self._asks: dict[ObjectRef, tuple[Ask, tuple[ObjectRef, ...]]] = {}
-        self._pings: dict[ObjectRef, tuple[str, float]] = {}
+        self._asks: dict[Reference, tuple[Ask, tuple[Reference, ...]]] = {}
+        self._pings: dict[Reference, tuple[str, float]] = {}
         self._due: dict[str, float] = {}
 
     def send(self, ask: Ask) -> None:
@@ -149,7 +148,7 @@ class _Flight:
         self._asks.clear()
         self._pings.clear()
 
-    def _report(self, reference: ObjectRef) -> None:
+    def _report(self, reference: Reference) -> None:
         if reference in self._pings:
             host, _ = self._pings.pop(reference)
             try:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from ledger.extrinsics import BASELINE_UID
 from ledger.state import State
 
+
 @dataclass(frozen=True)
 class Row:
     """One version to ask.

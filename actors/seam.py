@@ -11,7 +11,12 @@ from collections.abc import Callable
 from typing import Any
 
 import ray
-from ray.actor import ActorHandle
+
+Handle = Any
+"""A running actor: its methods are called as `handle.method.remote(…)`, which Ray's own types do not describe."""
+
+Reference = Any
+"""What a remote call will bring."""
 
 HEALTH = frozenset({"ping"})
 """Methods that must answer while the actor works."""
@@ -25,17 +30,18 @@ def actor_class(plain: type) -> Any:
             if callable(function) and not name.startswith("_"):
                 methods[name] = ray.method(concurrency_group="health" if name in HEALTH else "work")(function)
     wrapped = type(plain.__name__, (plain,), {**methods, "__doc__": plain.__doc__, "__module__": plain.__module__})
-    return ray.remote(concurrency_groups={"work": 1, "health": 1})(wrapped)
+    options: dict[str, Any] = {"concurrency_groups": {"work": 1, "health": 1}}
+    return ray.remote(**options)(wrapped)
 
 
-def start_actor(plain: type, *arguments: Any, name: str, gpus: float = 0, threads: int = 1) -> ActorHandle:
+def start_actor(plain: type, *arguments: Any, name: str, gpus: float = 0, threads: int = 1) -> Handle:
     """Start a host or a validator that lives as long as the driver. Returns at once; the first ping tells."""
     options = {"name": name, "num_cpus": 0, "num_gpus": gpus, "max_restarts": -1, "max_task_retries": 0}
     environment = {"env_vars": {"OMP_NUM_THREADS": str(threads), "TOKENIZERS_PARALLELISM": "false"}}
     return actor_class(plain).options(**options, runtime_env=environment).remote(*arguments)
 
 
-def start_keeper(plain: type, *arguments: Any, namespace: str) -> ActorHandle:
+def start_keeper(plain: type, *arguments: Any, namespace: str) -> Handle:
     """Start, or find, the network's one keeper: it outlives its driver, and Ray repeats its calls after a restart."""
     return (
         actor_class(plain)

@@ -40,15 +40,10 @@ from ledger.wallet import Wallet
 from models.text.corpus import Corpus
 from models.text.windows import Windows, draw_windows
 from models.value.accounts import median_accounts
-from models.value.evidence import (
-    WindowIds,
-    build_evidence,
-    encode_evidence,
-    evidence_hash,
-    read_evidence,
-    write_evidence,
-)
-from models.value.valuation import Collective, Valuation, evaluate
+from models.value.collective import Collective
+from models.value.evidence import encode_evidence, evidence_hash
+from models.value.record import WindowIds, build_evidence, read_evidence, write_evidence
+from models.value.valuation import Valuation, evaluate
 
 VALID_BLOCKS = 8
 """For how many blocks an extrinsic of a validator stays valid: it is meant for the next one."""
@@ -246,7 +241,7 @@ class Validator:
         last = max((e for e in self._ballot_epochs() if e < epoch), default=0)
         if last:
             ballot = self._ballot(last)
-            accounts = read_evidence(self._evidence_path(last, self._keypair.public), ballot.evidence).accounts_after
+            accounts = read_evidence(self._evidence_path(last, self._keypair.public), ballot.evidence).books.accounts
         else:
             last = epoch - 1
             accounts = self._median_of_last_reveals(last)
@@ -258,7 +253,7 @@ class Validator:
         for neuron in self._chain.state.neurons():
             path = self._evidence_path(epoch, neuron.hotkey)
             if neuron.revealed_epoch == epoch and path.exists():
-                tables.append(read_evidence(path, neuron.evidence).accounts_after)
+                tables.append(read_evidence(path, neuron.evidence).books.accounts)
                 stakes.append(self._chain.state.stake(neuron.hotkey))
         return median_accounts(tables, stakes) if tables else {}
 

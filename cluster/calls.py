@@ -1,0 +1,84 @@
+"""Remote calls to validators and keeper: each with a deadline, each failure with a name.
+
+Invariants: nothing waits for ever; a call to an actor that died is sent again (their methods may be repeated) until
+its deadline.
+"""
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import ray
+from ray.exceptions import GetTimeoutError, RayActorError, RayError, RayTaskError
+
+from actors.seam import Handle, Reference
+from cluster.errors import NoAnswer
+
+RESEND_S = 0.3
+"""How long after a death its call is sent again."""
+
+Send = Callable[[str, Handle], Reference]
+
+
+def ask_each(handles: Mapping[str, Handle], send: Send, *, deadline_s: float) -> tuple[dict[str, Any], dict[str, str]]:
+    """Ask several actors the same thing at once.
+
+    Args:
+        handles: by name.
+        send: makes the call.
+
+    Returns:
+        answers by name, and for who did not answer why.
+    """
+    end = time.monotonic() + deadline_s
+    answers: dict[str, Any] = {}
+    failures = dict.fromkeys(handles, f"no answer within {deadline_s:g} s")
+    pending = {send(name, handle): name for name, handle in handles.items()}
+    again: list[str] = []
+    while (pending or again) and time.monotonic() < end:
+        if again and not pending:
+            time.sleep(RESEND_S)
+        for name in again:
+            pending[send(name, handles[name])] = name
+        again = []
+        ready, _ = ray.wait(list(pending), num_returns=1, timeout=min(1.0, max(0.0, end - time.monotonic())))
+        for reference in ready:
+            name = pending.pop(reference)
+            try:
+                answers[name] = ray.get(reference, timeout=max(1.0, end - time.monotonic()))
+                del failures[name]
+            except RayTaskError as error:
+                failures[name] = _sentence(error)
+            except RayActorError as error:
+                failures[name] = f"died: {str(error).splitlines()[0]}"
+                time.sleep(RESEND_S)
+                again.append(name)
+            except RayError as error:
+                failures[name] = str(error).splitlines()[0]
+    for reference in pending:
+        ray.cancel(reference, force=False)
+    return answers, failures
+
+
+def ask_one(name: str, reference: Reference, *, deadline_s: float) -> Any:
+    """Wait for one call.
+
+    Raises:
+        NoAnswer: it was not answered in time, or its actor is gone.
+        Exception: what the method itself raised.
+    """
+    try:
+        return ray.get(reference, timeout=deadline_s)
+    except GetTimeoutError:
+        raise NoAnswer(f"{name} did not answer within {deadline_s:g} s") from None
+    except RayActorError as error:
+        raise NoAnswer(f"{name} is gone: {str(error).splitlines()[0]}") from error
+    except RayTaskError as error:
+        if isinstance(error.cause, Exception):
+            raise error.cause from error
+        raise
+
+
+def _sentence(error: RayTaskError) -> str:
+    text = str(error.cause).strip()
+    return text.splitlines()[-1] if text else type(error.cause).__name__

@@ -1,0 +1,46 @@
+"""`taoray ledger`: derive it again, or read its blocks."""
+
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+import taoray
+from cluster.cli.output import HomeOption, JsonOption, home_of, print_json
+from cluster.cli.tables import rows_table, tao
+
+app = typer.Typer(help="The ledger: verify it, read it.", no_args_is_help=True)
+
+
+@app.command()
+def verify(home: HomeOption = None, json: JsonOption = False) -> None:
+    """Replay every block from the genesis, and compare every hash, signature, receipt and root."""
+    verified = taoray.verify(home_of(home).folder)
+    if json:
+        print_json({field: _hex(getattr(verified, field)) for field in verified.__struct_fields__})
+        return
+    Console().print(
+        f"{verified.network}: {verified.height + 1} blocks, {verified.epoch} epochs and {verified.extrinsics} "
+        f"extrinsics derived again; state root {verified.state_root.hex()[:16]}, "
+        f"issuance {tao(verified.issuance_rao)} τ, final to {verified.final_height}",
+        highlight=False,
+        soft_wrap=True,
+    )
+
+
+@app.command()
+def log(
+    home: HomeOption = None,
+    last: Annotated[int, typer.Option(min=1, help="How many blocks, counted from the last.")] = 20,
+    json: JsonOption = False,
+) -> None:
+    """The last blocks with their extrinsics and receipts."""
+    rows = taoray.blocks(home_of(home).folder, last)
+    if json:
+        print_json(rows)
+    else:
+        Console().print(rows_table("blocks", [{**row, "block_hash": row["block_hash"][:12]} for row in rows]))
+
+
+def _hex(value: object) -> object:
+    return value.hex() if isinstance(value, bytes) else value

@@ -1,0 +1,59 @@
+"""`taoray status` and `taoray metagraph`: where a network stands, read from its home whether it runs or not."""
+
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+import taoray
+from cluster.cli.output import HomeOption, JsonOption, home_of, print_json
+from cluster.cli.tables import rows_table, tao
+
+
+def status(home: HomeOption = None, json: JsonOption = False) -> None:
+    """Where a network stands: its last block, its supply, and who drives it."""
+    standing = taoray.status(home_of(home).folder)
+    supply = standing.supply
+    if json:
+        holder = standing.holder
+        print_json(
+            {
+                "network": standing.network,
+                "home": standing.home,
+                "height": standing.height,
+                "epoch": standing.epoch,
+                "phase": standing.phase,
+                "final_height": standing.final_height,
+                "block_hash": standing.block_hash,
+                "supply": supply._asdict(),
+                "driver": {"machine": holder.machine, "process": holder.process} if holder else None,
+            }
+        )
+        return
+    console = Console()
+    driver = f"driven by {standing.holder}" if standing.holder else "not running"
+    console.print(f"[bold]{standing.network}[/] in {standing.home}: {driver}", highlight=False, soft_wrap=True)
+    console.print(
+        f"epoch {standing.epoch} ({standing.phase}), block {standing.height} {standing.block_hash[:16]}, "
+        f"final to {standing.final_height}",
+        highlight=False,
+    )
+    console.print(
+        f"issuance {tao(supply.issuance_rao)} τ = genesis {tao(supply.genesis_rao)} + minted {tao(supply.minted_rao)} "
+        f"- burned {tao(supply.burned_rao)}; free {tao(supply.free_rao)}, staked {tao(supply.pools_rao)}",
+        highlight=False,
+        soft_wrap=True,
+    )
+
+
+def metagraph(
+    home: HomeOption = None,
+    epoch: Annotated[int | None, typer.Option(min=0, help="Of a past epoch; the last without it.")] = None,
+    json: JsonOption = False,
+) -> None:
+    """The neurons at the close of an epoch, as the ledger has them."""
+    rows = taoray.metagraph(home_of(home).folder, epoch).to_pylist()
+    if json:
+        print_json(rows)
+    else:
+        Console().print(rows_table("metagraph", rows))

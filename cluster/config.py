@@ -1,0 +1,198 @@
+"""A network's configuration: TOML in, frozen structs out, every mistake named by its field.
+
+Invariants:
+* nothing unknown is accepted, every bound is checked here, and nothing is checked again later;
+* what the ledger fixes at genesis stands in `[ledger]`; everything else may change from run to run.
+"""
+
+import tomllib
+from collections.abc import Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta, Struct
+
+from cluster.errors import ConfigurationError
+from ledger.parameters import Parameters
+from models.errors import ArchitectureError
+from models.host.architectures import Architecture, check_architecture
+from models.text.data import Data
+from models.train.settings import TrainSettings
+
+Name = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9._-]{0,62}$")]
+Positive = Annotated[int, Meta(ge=1)]
+Seconds = Annotated[float, Meta(gt=0)]
+
+DEFAULT_NETWORK = "local.toml"
+OPERATOR = "operator"
+"""The wallet of whoever runs the network: its hotkey is the keeper's, its coldkey the treasury's."""
+
+
+class Identity(Struct, frozen=True, forbid_unknown_fields=True):
+    """`[network]`: its name, and the seed from which models and, in development, keys are made."""
+
+    name: Name
+    seed: Annotated[int, Meta(ge=0, le=2**63 - 1)] = 0
+    development: bool = False
+    treasury_tao: Annotated[int, Meta(ge=0, le=10_000_000)] = 1000
+
+
+class Questions(Struct, frozen=True, forbid_unknown_fields=True):
+    """`[query]`: how much text each validator draws an epoch, and how it is sent."""
+
+    windows: Annotated[int, Meta(ge=8, le=100_000)] = 72
+    window_bytes: Annotated[int, Meta(ge=16, le=65_536)] = 257
+    batch: Annotated[int, Meta(ge=1, le=65_536)] = 64
+
+
+class Placement(Struct, frozen=True, forbid_unknown_fields=True):
+    """`[placement]`: the hosts, and what each may use."""
+
+    hosts: Annotated[int, Meta(ge=1, le=1024)] = 2
+    threads: Annotated[int, Meta(ge=1, le=256)] = 1
+    device: Annotated[str, Meta(pattern=r"^(auto|cpu|cuda)$")] = "auto"
+    gpus_per_host: Annotated[float, Meta(ge=0, le=8)] = 0.0
+    capacity_mib: Positive = 1024
+
+
+class Deadlines(Struct, frozen=True, forbid_unknown_fields=True):
+    """`[deadlines]`: how long each kind of answer is waited for."""
+
+    start_s: Seconds = 120.0
+    task_s: Seconds = 60.0
+    query_s: Seconds = 300.0
+    validator_s: Seconds = 120.0
+    train_s: Seconds = 600.0
+    finality_s: Seconds = 120.0
+
+
+class ValidatorEntry(Struct, frozen=True, forbid_unknown_fields=True):
+    """`[[validators]]`: a validator of the genesis and its stake."""
+
+    name: Name
+    stake_tao: Annotated[int, Meta(ge=1, le=10_000_000)]
+
+
+class PeerEntry(Struct, frozen=True, forbid_unknown_fields=True):
+    """`[[peers]]`: a peer that this network hosts.
+
+    Attributes:
+        architecture: of the model that it begins with.
+        strata: the strata that it learns from, as far as the text has them; empty for all.
+        behaviour: train (each epoch), still (never), or copy (publish another peer's last version with noise).
+        copies: the peer that is copied.
+        noise: standard deviation of the noise, in standard deviations of each tensor.
+        balance_tao: what its coldkey has at genesis, from which it pays its registration.
+    """
+
+    name: Name
+    architecture: Architecture
+    strata: tuple[str, ...] = ()
+    behaviour: Literal["train", "still", "copy"] = "train"
+    copies: str = ""
+    noise: Annotated[float, Meta(ge=0, le=1)] = 0.0
+    balance_tao: Annotated[int, Meta(ge=0, le=10_000_000)] = 10
+
+
+class Network(Struct, frozen=True, forbid_unknown_fields=True):
+    """A whole configuration file."""
+
+    network: Identity
+    validators: Annotated[tuple[ValidatorEntry, ...], Meta(min_length=1)]
+    peers: Annotated[tuple[PeerEntry, ...], Meta(min_length=1)]
+    data: Data = Data()
+    query: Questions = Questions()
+    training: TrainSettings = TrainSettings()
+    placement: Placement = Placement()
+    deadlines: Deadlines = Deadlines()
+    ledger: Parameters = Parameters()
+
+
+def load_network(path: Path | None = None, overrides: Sequence[str] = ()) -> Network:
+    """Read a network's TOML file (None: the default network), with `section.field=value` overrides on top.
+
+    Raises:
+        ConfigurationError: the file, or the first field that is wrong.
+    """
+    try:
+        if path is None:
+            text = (resources.files("ray_configs") / DEFAULT_NETWORK).read_text(encoding="utf-8")
+        else:
+            text = path.read_text(encoding="utf-8")
+        document = tomllib.loads(text)
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigurationError(str(path or DEFAULT_NETWORK), f"cannot be read as TOML: {error}") from error
+    for override in overrides:
+        _override(document, override)
+    try:
+        network = msgspec.convert(document, Network)
+    except msgspec.ValidationError as error:
+        raise _named(str(error)) from error
+    _check(network)
+    return network
+
+
+def _override(document: dict[str, Any], override: str) -> None:
+    """Set one field in place. The value is read as TOML; what is not TOML is text."""
+    path, equals, text = override.partition("=")
+    steps = path.strip().split(".")
+    if not equals or len(steps) < 2 or not all(steps):
+        raise ConfigurationError(f"--set {override}", "expected section.field=value, such as query.windows=96")
+    try:
+        value = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = text
+    place: Any = document
+    for step in steps[:-1]:
+        place = _step_into(place, step, path)
+    if isinstance(place, list):
+        raise ConfigurationError(path, "names an entry of a list, not a field of it; expected such as peers.0.noise")
+    place[steps[-1]] = value
+
+
+def _step_into(place: Any, step: str, path: str) -> Any:
+    if isinstance(place, list):
+        if not step.isdigit() or int(step) >= len(place):
+            raise ConfigurationError(path, f"there is no entry {step}; expected 0 to {len(place) - 1}")
+        return place[int(step)]
+    if not isinstance(place, dict):
+        raise ConfigurationError(path, f"{step} is not a section")
+    return place.setdefault(step, {})
+
+
+def _named(message: str) -> ConfigurationError:
+    """msgspec's message ends with the place: "Expected `int`, got `str` - at `$.query.windows`"."""
+    what, _, where = message.partition(" - at `$")
+    field = where.rstrip("`").lstrip(".") or "the file"
+    return ConfigurationError(field, what[0].lower() + what[1:])
+
+
+def _check(network: Network) -> None:
+    """What types cannot say: names, references, architectures, ratios."""
+    entries = [("validators", e.name) for e in network.validators] + [("peers", e.name) for e in network.peers]
+    seen = {OPERATOR}
+    for section, name in entries:
+        if name in seen:
+            raise ConfigurationError(f"{section}.name", f"{name!r} stands twice or is taken by the network itself")
+        seen.add(name)
+    if len(entries) > network.ledger.max_uids:
+        raise ConfigurationError("ledger.max_uids", f"is {network.ledger.max_uids}, below the {len(entries)} neurons")
+    peers = {peer.name: peer for peer in network.peers}
+    for index, peer in enumerate(network.peers):
+        try:
+            check_architecture(peer.architecture)
+        except ArchitectureError as error:
+            raise ConfigurationError(f"peers[{index}].architecture.{error.field}", error.sentence) from error
+        if (peer.behaviour == "copy") != bool(peer.copies):
+            raise ConfigurationError(f"peers[{index}].copies", 'goes with behaviour = "copy", and with nothing else')
+        if peer.copies and (peer.copies not in peers or peer.copies == peer.name):
+            raise ConfigurationError(f"peers[{index}].copies", f"{peer.copies!r} is no other peer of this network")
+        context = peer.architecture.context
+        for field, length in (
+            ("query.window_bytes", network.query.window_bytes),
+            ("training.page_bytes", network.training.page_bytes),
+        ):
+            if length > context:
+                raise ConfigurationError(field, f"is {length}, above the context of {peer.name} ({context} bytes)")

@@ -1,0 +1,227 @@
+"""The driver: takes a network through its epochs, step by step, and writes down what came of each.
+
+Invariants:
+* it decides nothing that the ledger decides, and keeps nothing that the ledger keeps: killed at any instant, the next
+  driver goes on from the last block;
+* one driver a home at a time, by lease; if the lease is lost it stops before the next step.
+"""
+
+import logging
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+import ray
+
+from actors.host import Host
+from cluster.calls import ask_each
+from cluster.config import Network
+from cluster.epoch import Step, epoch_after, steps_left
+from cluster.errors import ClusterError, HomeInUse
+from cluster.founding import found_or_find
+from cluster.home import Home
+from cluster.jobs import enlist, train
+from cluster.lease import Lease, hold_lease
+from cluster.place.crew import end_crew, start_crew
+from cluster.questions import ask_versions, draw
+from cluster.report import EpochRecord, Seconds, epoch_record, neuron_records
+from cluster.run import Run, Work, wallets_by_hotkey
+from cluster.sealing import make_final, seal
+from cluster.show import Quiet, Show
+from ledger.genesis import Genesis
+from models.text.prepare import prepare_corpus
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a launch brought: this run's epochs, and where the ledger stands at its end."""
+
+    records: tuple[EpochRecord, ...]
+    height: int
+    block_hash: bytes
+    issuance_rao: int
+
+
+def run_network(
+    network: Network,
+    home: Home,
+    *,
+    epochs: int,
+    address: str | None = None,
+    show: Show | None = None,
+    host_class: type = Host,
+) -> Outcome:
+    """Run a network for some further epochs.
+
+    Args:
+        epochs: how many to close; one that an earlier run left open counts as one.
+        address: of a Ray cluster; None takes `RAY_ADDRESS`, or starts Ray on this machine for as long as the run.
+        host_class: the plain class behind host actors.
+
+    Raises:
+        HomeInUse: another driver runs it.
+        TextError, ConfigurationError: before any actor starts.
+        ClusterError: an actor did not start, or not enough validators answered.
+    """
+    show = show or Quiet()
+    home.folder.mkdir(parents=True, exist_ok=True)
+    with hold_lease(home.lease, tell=show.note) as lease:
+        show.step("preparing the text")
+        corpus = prepare_corpus(
+            network.data,
+            home.text,
+            window_bytes=network.query.window_bytes,
+            minimum_windows=network.query.windows,
+        )
+        for name in sorted({name for peer in network.peers for name in peer.strata} - set(corpus.strata)):
+            show.note(f"this text has no stratum {name!r}")
+        genesis = found_or_find(network, home)
+        with _ray(address, genesis, show):
+            show.step("starting the actors")
+            crew = start_crew(network, home, genesis, host_class=host_class)
+            try:
+                run = Run(network, home, genesis, crew, show, wallets_by_hotkey(network, home))
+                records = tuple(_epoch(run, lease) for _ in range(epochs))
+                position, supply = run.position(), run.view().supply
+                return Outcome(records, position.height, position.block_hash, supply.issuance_rao)
+            finally:
+                show.step("stopping the actors")
+                end_crew(crew)
+
+
+@contextmanager
+def _ray(address: str | None, genesis: Genesis, show: Show) -> Iterator[None]:
+    """Join a Ray cluster, or be one; left and ended as it was found.
+
+    `RAY_AUTH_MODE` is left to the user on purpose: unset, Ray turns its token on, so that others who log in on this
+    machine cannot join; set here, after Ray was imported, its core would not take it in.
+    """
+    where = address or os.environ.get("RAY_ADDRESS") or "local"
+    show.step("starting Ray" if where == "local" else f"joining Ray at {where}")
+    local: dict[str, Any] = {"include_dashboard": False, "num_cpus": max(2, os.cpu_count() or 1)}
+    try:
+        ray.init(address=where, namespace=genesis.hash.hex(), log_to_driver=False, logging_level=logging.ERROR, **local)
+    except (ConnectionError, RuntimeError) as error:
+        raise ClusterError(f"Ray at {where}: {str(error).splitlines()[0]}") from error
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def _epoch(run: Run, lease: Lease) -> EpochRecord:
+    """Take one epoch from where the ledger stands to its close block."""
+    position = run.position()
+    make_final(run, position.height)
+    work = Work(epoch_after(position.epoch, position.kind), minted_before_rao=run.view().supply.minted_rao)
+    for step in steps_left(position.kind):
+        if lease.lost.is_set():
+            raise HomeInUse(f"another driver took over the network in {run.home.folder}")
+        began = time.perf_counter()
+        _STEPS[step](run, work)
+        work.seconds[step] = time.perf_counter() - began
+    record = _record(run, work)
+    with run.home.epochs.open("ab") as file:
+        file.write(msgspec.json.encode(record) + b"\n")
+    run.show.epoch(record)
+    return record
+
+
+def _open(run: Run, work: Work) -> None:
+    run.show.step("opening the epoch")
+    seal(run, work, "open")
+
+
+def _query(run: Run, work: Work) -> None:
+    draw(run, work)
+    ask_versions(run, work, run.view())
+
+
+def _value(run: Run, work: Work) -> None:
+    run.show.step("valuing the answers")
+    lost = {key: f"{failure.reason}: {failure.sentence}" for key, failure in work.scored.failures.items()}
+    answers = [payload[0] for payload in work.scored.payloads.values()]
+    asked = {name: run.crew.validators[name] for name in work.queries}
+    work.findings, failures = ask_each(
+        asked,
+        lambda name, handle: handle.value.remote(work.epoch, lost, *answers),
+        deadline_s=run.network.deadlines.validator_s,
+    )
+    for name, why in failures.items():
+        run.show.note(f"{name} values nothing in epoch {work.epoch}: {why}")
+
+
+def _commit(run: Run, work: Work) -> None:
+    run.show.step("committing the votes")
+    voters = {name: run.crew.validators[name] for name in work.findings}
+    commits, failures = ask_each(
+        voters,
+        lambda name, handle: handle.commit.remote(work.epoch),
+        deadline_s=run.network.deadlines.validator_s,
+    )
+    for name, why in failures.items():
+        run.show.note(f"{name} commits nothing in epoch {work.epoch}: {why}")
+    run.submit(commits)
+    seal(run, work, "commit")
+
+
+def _train(run: Run, work: Work) -> None:
+    train(run, work, run.view())
+
+
+def _close(run: Run, work: Work) -> None:
+    """Reveal, then close. Who committed and died since is asked again by now, and left out if it is still silent."""
+    run.show.step("closing the epoch")
+    deadline_s = run.network.deadlines.validator_s
+    voters = dict(run.crew.validators)
+    reveals, failures = ask_each(voters, lambda name, handle: handle.reveal.remote(work.epoch), deadline_s=deadline_s)
+    for name, why in failures.items():
+        run.show.note(f"{name} reveals nothing in epoch {work.epoch}: {why}")
+    run.submit(reveals)
+    if not work.findings:
+        present = {name: voters[name] for name in reveals}
+        work.findings, _ = ask_each(
+            present, lambda name, handle: handle.finding.remote(work.epoch), deadline_s=deadline_s
+        )
+    seal(run, work, "close")
+
+
+_STEPS: dict[Step, Callable[[Run, Work], None]] = {
+    Step.ENLIST: enlist,
+    Step.OPEN: _open,
+    Step.QUERY: _query,
+    Step.VALUE: _value,
+    Step.COMMIT: _commit,
+    Step.TRAIN: _train,
+    Step.CLOSE: _close,
+}
+
+
+def _record(run: Run, work: Work) -> EpochRecord:
+    view = run.view()
+    uids = {run.wallets.get(neuron.hotkey, ""): neuron for neuron in view.neurons}
+    findings = {
+        uids[name].uid: finding
+        for name, finding in work.findings.items()
+        if name in uids and uids[name].revealed_epoch == work.epoch
+    }
+    seconds = {step: round(work.seconds.get(step, 0.0), 3) for step in Step}
+    return epoch_record(
+        epoch=work.epoch,
+        height=work.height,
+        block_hash=work.block_hash,
+        minted_rao=view.supply.minted_rao - work.minted_before_rao,
+        final=work.final,
+        seconds=Seconds(
+            query=seconds[Step.QUERY],
+            value=seconds[Step.VALUE] + seconds[Step.COMMIT],
+            train=seconds[Step.TRAIN] + seconds[Step.ENLIST],
+            close=seconds[Step.OPEN] + seconds[Step.CLOSE],
+        ),
+        findings=findings,
+        neurons=neuron_records(view.neurons, view.stakes_rao, findings, work.epoch),
+    )

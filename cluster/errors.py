@@ -1,0 +1,30 @@
+"""The errors of this room: what a person did or met, in one sentence."""
+
+
+class ClusterError(Exception):
+    """Something expected went wrong; the command ends with exit code 1."""
+
+
+class ConfigurationError(ClusterError):
+    """A field of the configuration is wrong; the command ends with exit code 2.
+
+    Attributes:
+        field: the path of the field, such as `query.windows`.
+        sentence: what was expected.
+    """
+
+    def __init__(self, field: str, sentence: str) -> None:
+        super().__init__(field, sentence)
+        self.field = field
+        self.sentence = sentence
+
+    def __str__(self) -> str:
+        return f"{self.field}: {self.sentence}"
+
+
+class HomeInUse(ClusterError):
+    """Another driver runs this home."""
+
+
+class NoAnswer(ClusterError):
+    """An actor did not answer within its deadline."""

@@ -1,0 +1,106 @@
+"""Founding a network, and coming back to it: wallets, genesis and the ledger's database.
+
+Invariants:
+* a home is founded once; a second run must bring the same ledger parameters, or is refused with the field's name;
+* keys are random unless the genesis says `development`: then they come from the network's seed, so that runs can be
+  compared, and are worth nothing.
+"""
+
+import hashlib
+from collections.abc import Iterable
+from pathlib import Path
+
+import msgspec
+
+from cluster.config import OPERATOR, Network
+from cluster.errors import ConfigurationError
+from cluster.home import Home
+from ledger.errors import GenesisError
+from ledger.genesis import Genesis, GenesisNeuron, validate_genesis
+from ledger.store.chain import Chain
+from ledger.units import RAO_PER_TAO
+from ledger.wallet import Wallet, list_wallets
+
+
+def found_or_find(network: Network, home: Home) -> Genesis:
+    """The home's genesis: read from its ledger, or written now.
+
+    Raises:
+        ConfigurationError: the configuration contradicts what the ledger fixed.
+        LedgerError: the ledger's database is damaged.
+    """
+    if home.chain.exists():
+        with Chain.open(home.chain) as chain:
+            genesis = chain.genesis
+        _check_same(network, genesis)
+        _wallets(network, home.wallets)
+    else:
+        genesis = make_genesis(network, _wallets(network, home.wallets))
+        home.chain.parent.mkdir(parents=True, exist_ok=True)
+        Chain.create(home.chain, genesis).close()
+    home.resolved.write_bytes(msgspec.json.format(msgspec.json.encode(network), indent=2))
+    return genesis
+
+
+def make_genesis(network: Network, wallets: dict[str, Wallet]) -> Genesis:
+    """Block 0: the validators with their stakes, what the peers register with, and the treasury.
+
+    Raises:
+        ConfigurationError: a ledger parameter is out of bounds.
+    """
+    balances = [(OPERATOR, network.network.treasury_tao), *((peer.name, peer.balance_tao) for peer in network.peers)]
+    genesis = Genesis(
+        network=network.network.name,
+        development=network.network.development,
+        keeper=wallets[OPERATOR].hotkey_public(),
+        parameters=network.ledger,
+        balances=tuple((wallets[name].coldkey_public, tao * RAO_PER_TAO) for name, tao in balances if tao),
+        stakes=tuple(
+            (wallets[v.name].hotkey_public(), wallets[v.name].coldkey_public, v.stake_tao * RAO_PER_TAO)
+            for v in network.validators
+        ),
+        neurons=tuple(
+            GenesisNeuron(
+                hotkey=wallets[v.name].hotkey_public(),
+                coldkey=wallets[v.name].coldkey_public,
+                name=v.name,
+                permit=True,
+            )
+            for v in network.validators
+        ),
+    )
+    try:
+        validate_genesis(genesis)
+    except GenesisError as error:
+        raise ConfigurationError(error.field.replace("parameters", "ledger"), error.sentence) from error
+    return genesis
+
+
+def _wallets(network: Network, folder: Path) -> dict[str, Wallet]:
+    names = (OPERATOR, *(v.name for v in network.validators), *(p.name for p in network.peers))
+    return {name: _wallet(network, folder, name, list_wallets(folder)) for name in names}
+
+
+def _wallet(network: Network, folder: Path, name: str, existing: Iterable[str]) -> Wallet:
+    if name in existing:
+        return Wallet.open(folder, name)
+    if not network.network.development:
+        return Wallet.create(folder, name)[0]
+    seeds = {
+        part: hashlib.blake2b(
+            f"taoray/development/{network.network.name}/{network.network.seed}/{name}/{part}".encode(), digest_size=32
+        ).digest()
+        for part in ("coldkey", "hotkey")
+    }
+    return Wallet.create(folder, name, coldkey_seed=seeds["coldkey"], hotkey_seed=seeds["hotkey"])[0]
+
+
+def _check_same(network: Network, genesis: Genesis) -> None:
+    if network.network.name != genesis.network:
+        raise ConfigurationError("network.name", f"is {network.network.name!r}, but this home is {genesis.network!r}")
+    if network.network.development != genesis.development:
+        raise ConfigurationError("network.development", "was fixed at genesis; found a new home to change it")
+    for field in network.ledger.__struct_fields__:
+        now, then = getattr(network.ledger, field), getattr(genesis.parameters, field)
+        if now != then:
+            raise ConfigurationError(f"ledger.{field}", f"was fixed at genesis as {then}, the configuration says {now}")

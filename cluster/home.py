@@ -1,0 +1,73 @@
+"""The home: the folder in which a network lives, and where everything in it stands."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Home:
+    """Paths inside a home. The ledger's database and the wallets are all that cannot be made again."""
+
+    folder: Path
+
+    @property
+    def chain(self) -> Path:
+        """The ledger's database."""
+        return self.folder / "ledger" / "chain.db"
+
+    @property
+    def mempool(self) -> Path:
+        """Signed extrinsics that wait for a block."""
+        return self.folder / "ledger" / "mempool.db"
+
+    @property
+    def wallets(self) -> Path:
+        """Wallets of the operator, the validators, the peers and people."""
+        return self.folder / "wallets"
+
+    @property
+    def validators(self) -> Path:
+        """Per validator: its replica of the ledger and its ballots."""
+        return self.folder / "validators"
+
+    @property
+    def evidence(self) -> Path:
+        """Per epoch and validator: what a vote rests on."""
+        return self.folder / "evidence"
+
+    @property
+    def store(self) -> Path:
+        """Model versions by content."""
+        return self.folder / "store"
+
+    @property
+    def peers(self) -> Path:
+        """Per peer: the state of its optimizer."""
+        return self.folder / "peers"
+
+    @property
+    def text(self) -> Path:
+        """The prepared text."""
+        return self.folder / "text"
+
+    @property
+    def lease(self) -> Path:
+        """Who drives this home now."""
+        return self.folder / "driver.db"
+
+    @property
+    def resolved(self) -> Path:
+        """The configuration of the last run, with every default filled in."""
+        return self.folder / "network.json"
+
+    @property
+    def epochs(self) -> Path:
+        """One JSON line an epoch: what the report says of it."""
+        return self.folder / "epochs.jsonl"
+
+
+def find_home(home: Path | None, network: str) -> Home:
+    """The home that is meant: as told, else `TAORAY_HOME`, else `./taoray-home/<network>`."""
+    told = home or (Path(os.environ["TAORAY_HOME"]) if os.environ.get("TAORAY_HOME") else None)
+    return Home((told or Path("taoray-home") / network).absolute())

@@ -1,0 +1,151 @@
+"""The peers' own work: their first versions and registrations, and each epoch's training.
+
+Invariants:
+* a peer that has an extrinsic in the queue gets no further job: what a crashed run left there stands;
+* a peer whose job fails keeps its present version, and the reason is told.
+"""
+
+import hashlib
+from collections.abc import Sequence
+
+from actors.dispatch import Task
+from actors.host import JobReceipt
+from actors.keeper import View
+from actors.miner import Job
+from actors.seam import Handle, Reference
+from cluster.calls import ask_one
+from cluster.config import PeerEntry
+from cluster.run import Run, Work
+from ledger.entries import Neuron
+from ledger.extrinsics import Call, Publish, Register, encode_extrinsic, sign_extrinsic
+from ledger.keys import Keypair
+from ledger.wallet import Wallet
+
+VALID_BLOCKS = 12
+"""For how many blocks a registration or publication stays valid: a few epochs, should the run be interrupted."""
+
+
+def enlist(run: Run, work: Work) -> None:
+    """Peers that are not on the ledger yet: their first versions are made, then registered and published."""
+    view = run.view()
+    known = {neuron.hotkey for neuron in view.neurons}
+    strangers = [peer for peer in run.network.peers if _hotkey(run, peer.name).public not in known]
+    strangers = [peer for peer in strangers if not _waits(run, _coldkey(run, peer.name).public)]
+    if not strangers:
+        return
+    run.show.step(f"making {len(strangers)} models", len(strangers))
+    made = _do(run, {peer.name: _job(run, peer, "begin", None, b"") for peer in strangers})
+    extrinsics: dict[str, bytes] = {}
+    for peer in strangers:
+        if peer.name in made:
+            hotkey = _hotkey(run, peer.name)
+            price_rao = run.genesis.parameters.registration_price_max_rao
+            call = Register(hotkey=hotkey.public, name=peer.name, max_price_rao=price_rao)
+            extrinsics[f"{peer.name} (register)"] = _sign(run, work, _coldkey(run, peer.name), call)
+            published = Publish(manifest=made[peer.name].manifest)
+            extrinsics[f"{peer.name} (publish)"] = _sign(run, work, hotkey, published)
+    run.submit(extrinsics)
+
+
+def train(run: Run, work: Work, view: View) -> None:
+    """Every peer does its work of this epoch; what comes of it is published, and valued in the next epoch."""
+    neurons = {neuron.hotkey: neuron for neuron in view.neurons}
+    jobs: dict[str, Job] = {}
+    for peer in run.network.peers:
+        neuron = neurons.get(_hotkey(run, peer.name).public)
+        if neuron is not None and not _waits(run, neuron.hotkey):
+            job = _epoch_job(run, peer, neuron, view)
+            if job is not None:
+                jobs[peer.name] = job
+    run.show.step(f"training {len(jobs)} peers", len(jobs))
+    made = _do(run, jobs)
+    run.submit(
+        {
+            name: _sign(run, work, _hotkey(run, name), Publish(manifest=receipt.manifest))
+            for name, receipt in made.items()
+        }
+    )
+
+
+def _epoch_job(run: Run, peer: PeerEntry, neuron: Neuron, view: View) -> Job | None:
+    if peer.behaviour == "still" or neuron.manifest is None:
+        return None
+    page_seed = hashlib.blake2b(
+        view.previous_close_hash + neuron.uid.to_bytes(4, "little"), digest_size=32, person=b"taoray/pages"
+    ).digest()
+    if peer.behaviour == "train":
+        return _job(run, peer, "train", neuron.manifest, page_seed)
+    source = next((n.manifest for n in view.neurons if run.wallets.get(n.hotkey) == peer.copies), None)
+    return _job(run, peer, "copy", source, page_seed) if source is not None else None
+
+
+def _job(run: Run, peer: PeerEntry, work: str, base: bytes | None, page_seed: bytes) -> Job:
+    return Job(
+        peer=peer.name,
+        work=work,  # type: ignore[arg-type]  # one of the three words, from the lines above
+        base=base,
+        architecture=peer.architecture,
+        seed=_model_seed(run, peer.name),
+        strata=peer.strata,
+        page_seed=page_seed,
+        settings=run.network.training,
+        noise=peer.noise,
+    )
+
+
+def _model_seed(run: Run, name: str) -> int:
+    digest = hashlib.blake2b(f"{run.network.network.seed}/{name}".encode(), digest_size=8, person=b"taoray/model")
+    return int.from_bytes(digest.digest(), "little") >> 1
+
+
+def _do(run: Run, jobs: dict[str, Job]) -> dict[str, JobReceipt]:
+    """Have the hosts do the jobs, at home where they can; returns the receipts by peer."""
+
+    def send(host: Handle, task: Task) -> Sequence[Reference]:
+        return (host.work.remote(jobs[task.key.decode()]),)
+
+    done = run.crew.pool.run(
+        [Task(name.encode()) for name in jobs],
+        send,
+        homes={
+            host: frozenset(name.encode() for name in peers if name in jobs) for host, peers in run.crew.plan.items()
+        },
+        task_deadline_s=run.network.deadlines.train_s,
+        deadline_s=run.network.deadlines.train_s,
+        progress=run.show.advance,
+    )
+    for name, failure in done.failures.items():
+        run.show.note(f"{name.decode()} is {failure.reason}: {failure.sentence}")
+    return {task.key.decode(): receipt for task, receipt in done.receipts.items()}
+
+
+def _sign(run: Run, work: Work, keypair: Keypair, call: Call) -> bytes:
+    return encode_extrinsic(
+        sign_extrinsic(
+            call,
+            keypair,
+            genesis_hash=run.genesis.hash,
+            nonce=_next_nonce(run, keypair.public),
+            valid_until=run.position().height + VALID_BLOCKS,
+        )
+    )
+
+
+def _next_nonce(run: Run, public: bytes) -> int:
+    deadline_s = run.network.deadlines.validator_s
+    nonce: int = ask_one("the keeper", run.crew.keeper.next_nonce.remote(public), deadline_s=deadline_s)
+    return nonce
+
+
+def _waits(run: Run, public: bytes) -> bool:
+    deadline_s = run.network.deadlines.validator_s
+    waits: bool = ask_one("the keeper", run.crew.keeper.waiting.remote(public), deadline_s=deadline_s)
+    return waits
+
+
+def _hotkey(run: Run, name: str) -> Keypair:
+    return Wallet.open(run.home.wallets, name).hotkey()
+
+
+def _coldkey(run: Run, name: str) -> Keypair:
+    return Wallet.open(run.home.wallets, name).coldkey()

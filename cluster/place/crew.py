@@ -1,0 +1,115 @@
+"""The crew: the actors of a running network, started in parallel, known to answer, and ended cleanly.
+
+Invariants: nothing is asked of an actor before its first ping came back; an actor that does not start within its
+deadline is named; what was started here is ended here.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import ray
+from ray.exceptions import RayError
+
+from actors.dispatch import QUARANTINE
+from actors.host import Host, HostSettings
+from actors.keeper import Keeper, KeeperSettings
+from actors.pool import Pool
+from actors.seam import Handle, start_actor, start_keeper
+from actors.validator import Validator, ValidatorSettings
+from cluster.calls import ask_each
+from cluster.config import OPERATOR, Network
+from cluster.errors import ClusterError
+from cluster.home import Home
+from cluster.place.plan import plan_hosts
+from ledger.genesis import Genesis
+from models.host.architectures import parameter_count
+
+CLOSE_S = 10.0
+"""How long an actor may take to give its database back."""
+
+
+@dataclass(frozen=True)
+class Crew:
+    """The actors of a network.
+
+    Attributes:
+        keeper: the ledger's writer.
+        validators: by name.
+        pool: the hosts.
+        plan: for each host the peers that live there.
+    """
+
+    keeper: Handle
+    validators: Mapping[str, Handle]
+    pool: Pool
+    plan: Mapping[str, tuple[str, ...]]
+
+
+def start_crew(network: Network, home: Home, genesis: Genesis, *, host_class: type = Host) -> Crew:
+    """Start all actors at once and wait until each answers.
+
+    Raises:
+        ClusterError: who did not start within `deadlines.start_s`, and why.
+    """
+    plan = plan_hosts({p.name: parameter_count(p.architecture) for p in network.peers}, network.placement.hosts)
+    settings = _host_settings(network, home, genesis)
+
+    def start_host(name: str) -> Handle:
+        place = network.placement
+        return start_actor(host_class, settings, name=name, gpus=place.gpus_per_host, threads=place.threads)
+
+    keeper_settings = KeeperSettings(
+        chain=str(home.chain), mempool=str(home.mempool), wallets=str(home.wallets), operator=OPERATOR
+    )
+    keeper = start_keeper(Keeper, keeper_settings, namespace=genesis.hash.hex())
+    validators = {
+        entry.name: start_actor(Validator, _validator_settings(network, home, genesis, entry.name), name=entry.name)
+        for entry in network.validators
+    }
+    hosts = {name: start_host(name) for name in plan}
+    _, failures = ask_each(
+        {"keeper": keeper, **validators, **hosts},
+        lambda name, handle: handle.ping.remote(),
+        deadline_s=network.deadlines.start_s,
+    )
+    if failures:
+        reasons = "; ".join(f"{name} ({why})" for name, why in sorted(failures.items()))
+        raise ClusterError(f"did not start: {reasons}")
+    return Crew(keeper, validators, Pool(hosts, lambda: start_host(QUARANTINE)), plan)
+
+
+def end_crew(crew: Crew) -> None:
+    """Have the databases given back, then end every actor, the detached keeper too: the database is the truth."""
+    holders = {"keeper": crew.keeper, **crew.validators}
+    ask_each(holders, lambda name, handle: handle.close.remote(), deadline_s=CLOSE_S)
+    for handle in (*holders.values(), *crew.pool.hosts.values()):
+        try:
+            ray.kill(handle)
+        except RayError:
+            continue
+
+
+def _host_settings(network: Network, home: Home, genesis: Genesis) -> HostSettings:
+    return HostSettings(
+        genesis=genesis.hash,
+        store=str(home.store),
+        corpus=str(home.text),
+        wallets=str(home.wallets),
+        peers=str(home.peers),
+        device=network.placement.device,
+        threads=network.placement.threads,
+        capacity_bytes=network.placement.capacity_mib << 20,
+    )
+
+
+def _validator_settings(network: Network, home: Home, genesis: Genesis, name: str) -> ValidatorSettings:
+    return ValidatorSettings(
+        name=name,
+        genesis=genesis,
+        folder=str(home.validators / name),
+        evidence=str(home.evidence),
+        corpus=str(home.text),
+        wallets=str(home.wallets),
+        windows=network.query.windows,
+        window_bytes=network.query.window_bytes,
+    )

@@ -1,0 +1,84 @@
+"""What the steps of an epoch share: the run, which stays, and the work of one epoch, which grows step by step."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from actors.ballot import Finding
+from actors.keeper import Position, View
+from actors.pool import Round
+from actors.wire import Query
+from cluster.calls import ask_one
+from cluster.config import OPERATOR, Network
+from cluster.home import Home
+from cluster.place.crew import Crew
+from cluster.show import Show
+from ledger.genesis import Genesis
+from ledger.wallet import Wallet
+
+
+@dataclass(frozen=True)
+class Run:
+    """A driver's run of a network.
+
+    Attributes:
+        wallets: names of the network's own wallets by hotkey: who can sign for a neuron.
+    """
+
+    network: Network
+    home: Home
+    genesis: Genesis
+    crew: Crew
+    show: Show
+    wallets: Mapping[bytes, str]
+
+    def position(self) -> Position:
+        """Where the ledger stands."""
+        deadline_s = self.network.deadlines.validator_s
+        position: Position = ask_one("the keeper", self.crew.keeper.position.remote(), deadline_s=deadline_s)
+        return position
+
+    def view(self) -> View:
+        """The ledger's state as the driver needs it."""
+        deadline_s = self.network.deadlines.validator_s
+        view: View = ask_one("the keeper", self.crew.keeper.view.remote(), deadline_s=deadline_s)
+        return view
+
+    def submit(self, extrinsics: Mapping[str, bytes]) -> None:
+        """Queue signed extrinsics, each with who sent it; what is refused at once is told."""
+        deadline_s = self.network.deadlines.validator_s
+        outcomes = ask_one(
+            "the keeper", self.crew.keeper.submit.remote(list(extrinsics.values())), deadline_s=deadline_s
+        )
+        for sender, outcome in zip(extrinsics, outcomes, strict=True):
+            if outcome != "ok":
+                self.show.note(f"{sender}'s extrinsic was refused: {outcome}")
+
+
+@dataclass
+class Work:
+    """What the steps of one epoch hand on to each other.
+
+    Attributes:
+        queries: this epoch's windows by validator.
+        scored: the hosts' answers.
+        findings: what each validator found, by its name.
+        seconds: how long each step took.
+        height, block_hash, final: of the last block of this epoch.
+        minted_before_rao: what had been minted when the epoch began.
+    """
+
+    epoch: int
+    queries: dict[str, Query] = field(default_factory=dict)
+    scored: Round = field(default_factory=Round)
+    findings: dict[str, Finding] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
+    height: int = 0
+    block_hash: bytes = b""
+    final: bool = False
+    minted_before_rao: int = 0
+
+
+def wallets_by_hotkey(network: Network, home: Home) -> dict[bytes, str]:
+    """The network's own wallets by the public key of their hotkey."""
+    names = (OPERATOR, *(v.name for v in network.validators), *(p.name for p in network.peers))
+    return {Wallet.open(home.wallets, name).hotkey_public(): name for name in names}

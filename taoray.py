@@ -1,0 +1,244 @@
+"""taoray: a market for machine intelligence on a Ray cluster.
+
+The public API: what the command line uses, and the only names that promise to stay.
+
+    import taoray
+    run = taoray.launch(epochs=5)
+    print(taoray.metagraph(run.home))
+"""
+
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from cluster.config import Network, load_network
+from cluster.errors import ClusterError, ConfigurationError, HomeInUse, NoAnswer
+from cluster.home import Home, find_home
+from cluster.lease import Holder, read_holder
+from cluster.report import EpochRecord, NeuronRecord
+from cluster.show import Show
+from ledger.errors import DamagedLedger, LedgerError, Refusal
+from ledger.extrinsics import Transfer, decode_extrinsic, encode_extrinsic, sign_extrinsic
+from ledger.keys import decode_address, encode_address
+from ledger.state import Supply
+from ledger.store.chain import Chain
+from ledger.store.mempool import Mempool
+from ledger.store.metagraph import metagraph_table
+from ledger.store.replay import Verified
+from ledger.store.replay import verify as _verify
+from ledger.wallet import Wallet, list_wallets
+
+TRANSFER_VALID_BLOCKS = 300
+"""For how many blocks a queued transfer stays valid: about a hundred epochs."""
+
+__version__ = version("taoray")
+__all__ = [
+    "ClusterError",
+    "ConfigurationError",
+    "DamagedLedger",
+    "EpochRecord",
+    "HomeInUse",
+    "LedgerError",
+    "Network",
+    "NeuronRecord",
+    "NoAnswer",
+    "Refusal",
+    "RunReport",
+    "Standing",
+    "Verified",
+    "Wallet",
+    "balances",
+    "blocks",
+    "find_home",
+    "launch",
+    "load_network",
+    "metagraph",
+    "status",
+    "transfer",
+    "verify",
+]
+
+
+@dataclass(frozen=True)
+class RunReport:
+    """What a launch brought. `epochs` are this run's, `neurons` as of the last close block."""
+
+    network: str
+    home: Path
+    height: int
+    block_hash: str
+    issuance_rao: int
+    epochs: tuple[EpochRecord, ...]
+    neurons: tuple[NeuronRecord, ...]
+
+
+@dataclass(frozen=True)
+class Standing:
+    """Where a network stands. `holder` is who drives it now, None where nobody does."""
+
+    network: str
+    home: Path
+    height: int
+    epoch: int
+    phase: str
+    final_height: int
+    block_hash: str
+    supply: Supply
+    holder: Holder | None
+
+
+def launch(
+    network: Network | Path | str | None = None,
+    *,
+    epochs: int = 1,
+    home: Path | str | None = None,
+    overrides: Sequence[str] = (),
+    address: str | None = None,
+    show: Show | None = None,
+) -> RunReport:
+    """Run a network for some further epochs: a new one from its genesis, a known one from its last block.
+
+    Args:
+        network: a configuration, the path of a TOML file, or None for the default network.
+        epochs: how many to close, 1 or more.
+        home: the network's folder; None: `TAORAY_HOME`, else `./taoray-home/<network>`.
+        overrides: `section.field=value`, for a configuration that is read from a file.
+        address: of a Ray cluster; None: `RAY_ADDRESS`, else Ray on this machine for as long as the run.
+        show: hears how it goes.
+
+    Raises:
+        ConfigurationError: a field is wrong. TextError: the text is. Both before any actor starts.
+        HomeInUse: another driver runs this home.
+        ClusterError: an actor did not start, or too few validators answered; the ledger keeps what it has.
+    """
+    from cluster.driver import run_network  # brings Ray and torch, which reading a ledger does not need
+
+    if epochs < 1:
+        raise ConfigurationError("epochs", f"is {epochs}, expected 1 or more")
+    resolved = network if isinstance(network, Network) else load_network(Path(network) if network else None, overrides)
+    place = find_home(Path(home) if home else None, resolved.network.name)
+    outcome = run_network(resolved, place, epochs=epochs, address=address, show=show)
+    return RunReport(
+        network=resolved.network.name,
+        home=place.folder,
+        height=outcome.height,
+        block_hash=outcome.block_hash.hex(),
+        issuance_rao=outcome.issuance_rao,
+        epochs=outcome.records,
+        neurons=outcome.records[-1].neurons,
+    )
+
+
+def metagraph(home: Path | str, epoch: int | None = None) -> pa.Table:
+    """The neurons at the close of an epoch (None: the last), as an Arrow table, one row a neuron."""
+    with _chain(home) as chain:
+        return metagraph_table(chain, epoch)
+
+
+def status(home: Path | str) -> Standing:
+    """Where a network stands, whether it runs or not."""
+    place = Home(Path(home).absolute())
+    with _chain(home) as chain:
+        return Standing(
+            network=chain.genesis.network,
+            home=place.folder,
+            height=chain.head.height,
+            epoch=chain.head.epoch,
+            phase=chain.state.globals.phase,
+            final_height=chain.final_height,
+            block_hash=chain.head_hash.hex(),
+            supply=chain.state.supply(),
+            holder=read_holder(place.lease),
+        )
+
+
+def verify(home: Path | str) -> Verified:
+    """Derive the whole ledger again from its genesis.
+
+    Raises:
+        DamagedLedger: the first height at which it is not what its blocks lead to.
+    """
+    place = Home(Path(home).absolute())
+    _check_home(place)
+    return _verify(place.chain)
+
+
+def blocks(home: Path | str, last: int = 20) -> list[dict[str, Any]]:
+    """The last blocks: height, epoch, kind, hash, whether final, and per extrinsic the call and its receipt."""
+    with _chain(home) as chain:
+        first = max(0, chain.head.height - last + 1)
+        return [
+            {
+                "height": block.height,
+                "epoch": block.header.epoch,
+                "kind": block.header.kind,
+                "block_hash": block.hash.hex(),
+                "final": chain.is_final(block.height),
+                "extrinsics": [
+                    f"{type(decode_extrinsic(data).call).__name__}: {code}"
+                    for data, code in zip(block.extrinsics, block.receipts, strict=True)
+                ],
+            }
+            for block in chain.blocks(first)
+        ]
+
+
+def balances(home: Path | str) -> list[dict[str, Any]]:
+    """The wallets in a home: name, coldkey (address), encrypted, and what it holds, free and staked, in RAO."""
+    place = Home(Path(home).absolute())
+    wallets = [Wallet.open(place.wallets, name) for name in list_wallets(place.wallets)]
+    with _chain(home) as chain:
+        pools = [neuron.hotkey for neuron in chain.state.neurons()]
+        return [
+            {
+                "name": wallet.name,
+                "coldkey": encode_address(wallet.coldkey_public),
+                "encrypted": wallet.encrypted,
+                "free_rao": chain.state.account(wallet.coldkey_public),
+                "staked_rao": sum(chain.state.stake_of(hotkey, wallet.coldkey_public) for hotkey in pools),
+            }
+            for wallet in wallets
+        ]
+
+
+def transfer(home: Path | str, wallet: str, to: str, amount_rao: int, *, password: str | None = None) -> str:
+    """Sign a transfer and queue it for the next block, whether the network runs or not.
+
+    Args:
+        to: a wallet of this home, or an address.
+
+    Returns:
+        the extrinsic's hash, hex.
+
+    Raises:
+        WalletError: no such wallet, or a wrong password. InvalidKey: `to` is neither. Refusal: it cannot be queued.
+    """
+    place = Home(Path(home).absolute())
+    signer = Wallet.open(place.wallets, wallet).coldkey(password)
+    known = to in list_wallets(place.wallets)
+    target = Wallet.open(place.wallets, to).coldkey_public if known else decode_address(to)
+    with _chain(home) as chain, closing(Mempool(place.mempool, chain.genesis_hash)) as mempool:
+        extrinsic = sign_extrinsic(
+            Transfer(to=target, amount_rao=amount_rao),
+            signer,
+            genesis_hash=chain.genesis_hash,
+            nonce=mempool.next_nonce(signer.public, chain.state.nonce(signer.public)),
+            valid_until=chain.head.height + TRANSFER_VALID_BLOCKS,
+        )
+        return mempool.submit(encode_extrinsic(extrinsic)).hex()
+
+
+def _chain(home: Path | str) -> Chain:
+    place = Home(Path(home).absolute())
+    _check_home(place)
+    return Chain.open(place.chain)
+
+
+def _check_home(place: Home) -> None:
+    if not place.chain.exists():
+        raise ClusterError(f"there is no network in {place.folder}: launch one, or name another --home")

@@ -55,7 +55,7 @@ def decode_manifest(data: bytes) -> Manifest:
     """The inverse of `encode_manifest`. Anything else than a canonical manifest is refused with code `manifest`."""
     try:
         manifest = msgspec.msgpack.decode(data, type=Manifest)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise ModelRefused("manifest", f"these {len(data)} bytes are not a manifest ({error})") from None
     paths = [file.path for file in manifest.files]
     if paths != sorted(set(paths)) or encode_manifest(manifest) != data:

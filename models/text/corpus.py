@@ -96,7 +96,7 @@ class Corpus:
             with pa.memory_map(str(folder / TEXT_FILE)) as file:
                 reader = pa.ipc.open_file(file)
                 batches = [reader.get_batch(number) for number in range(reader.num_record_batches)]
-        except (OSError, msgspec.MsgspecError, pa.ArrowException) as error:
+        except (OSError, msgspec.MsgspecError, UnicodeDecodeError, pa.ArrowException) as error:
             raise TextError("data", f"no usable corpus in {folder} ({error}): prepare it again") from None
         return cls(folder, record, batches)
 

@@ -64,7 +64,7 @@ def is_current(folder: Path, sources_hash: bytes) -> bool:
     try:
         record = msgspec.msgpack.decode((folder / RECORD_FILE).read_bytes(), type=CorpusRecord)
         return record.sources_hash == sources_hash and (folder / TEXT_FILE).stat().st_size == record.text_bytes
-    except (OSError, msgspec.MsgspecError):
+    except (OSError, msgspec.MsgspecError, UnicodeDecodeError):
         return False
 
 

@@ -87,7 +87,10 @@ class Neuron(Entry, frozen=True, kw_only=True):
     last_update: Natural
     """Height of the commitment of its last reveal."""
     revealed_epoch: int
-    """The last epoch whose vote it revealed, or NEVER."""
+    """The last epoch whose vote it revealed, or NEVER.
+
+    The genesis's permitted neurons count as having voted in epoch 0.
+    """
     permit: bool
     manifest: Hash32 | None = None
     published_epoch: Natural = 0
@@ -95,7 +98,8 @@ class Neuron(Entry, frozen=True, kw_only=True):
     versions: Natural = 0
     evidence: Hash32 | None = None
     """Hash of the evidence of its last vote."""
-    active: bool = True
+    active: bool = False
+    """Whether it had voted within the activity cutoff at the last close."""
     rank_q31: Q31Part = 0
     incentive_q31: Q31Part = 0
     dividends_q31: Q31Part = 0

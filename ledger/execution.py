@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from msgspec.structs import replace
 
 from ledger.blocks import APPLIED, Kind
-from ledger.entries import Account, FinalitySet, Globals, Neuron, Nonce, Owner, Slot, Weighted
+from ledger.entries import NEVER, Account, FinalitySet, Globals, Neuron, Nonce, Owner, Slot, Weighted
 from ledger.epoch.close import apply_close
 from ledger.epoch.collective import BASELINE_ALONE
 from ledger.errors import Refusal
@@ -68,8 +68,9 @@ def create_state(genesis: Genesis) -> State:
             registered_at=0,
             registered_epoch=0,
             last_update=0,
-            revealed_epoch=0,
+            revealed_epoch=0 if seat.permit else NEVER,
             permit=seat.permit,
+            active=seat.permit,
         )
         state.neuron_rows.put(uid_key(uid), neuron)
     state.collectives.put(b"", BASELINE_ALONE)

@@ -24,7 +24,7 @@ Hash32 = Annotated[bytes, Meta(min_length=32, max_length=32)]
 PublicKey = Annotated[bytes, Meta(min_length=32, max_length=32)]
 Signature64 = Annotated[bytes, Meta(min_length=64, max_length=64)]
 
-_TAO = re.compile(r"(\d+)(?:\.(\d{1,9}))?")
+_TAO = re.compile(r"([0-9]+)(?:\.([0-9]{1,9}))?")
 
 
 def blake2b_256(*parts: bytes) -> bytes:

@@ -21,6 +21,9 @@ from ledger.errors import InvalidKey, WalletError
 from ledger.keys import Keypair, decode_address, generate_mnemonic
 
 DEFAULT_HOTKEY = "default"
+OPERATIONS = pwhash.argon2id.OPSLIMIT_MODERATE
+MEMORY_BYTES = pwhash.argon2id.MEMLIMIT_MODERATE
+"""What a guess at a password costs: 3 passes over 256 MiB, about a second. Key files keep theirs, so these can rise."""
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
@@ -147,10 +150,9 @@ def _encode_key(keypair: Keypair, password: str | None) -> bytes:
         key: PlainKey | SealedKey = PlainKey(address=keypair.address, seed=keypair.seed)
         return msgspec.json.encode(key)
     salt = utils.random(pwhash.argon2id.SALTBYTES)
-    operations, memory_bytes = pwhash.argon2id.OPSLIMIT_MODERATE, pwhash.argon2id.MEMLIMIT_MODERATE
-    box = _box(password, salt, operations, memory_bytes).encrypt(keypair.seed)
+    box = _box(password, salt, OPERATIONS, MEMORY_BYTES).encrypt(keypair.seed)
     key = SealedKey(
-        address=keypair.address, salt=salt, operations=operations, memory_bytes=memory_bytes, box=bytes(box)
+        address=keypair.address, salt=salt, operations=OPERATIONS, memory_bytes=MEMORY_BYTES, box=bytes(box)
     )
     return msgspec.json.encode(key)
 

@@ -39,7 +39,7 @@ def compute_inputs(state: State, neurons: list[Neuron]) -> Inputs:
     epoch = state.globals.epoch
     return Inputs(
         stake_rao=[state.stake(neuron.hotkey) for neuron in neurons],
-        active=[_within_cutoff(state, max(neuron.revealed_epoch, neuron.registered_epoch)) for neuron in neurons],
+        active=[is_active(state, neuron) for neuron in neurons],
         permits=[neuron.permit for neuron in neurons],
         last_update=[neuron.last_update for neuron in neurons],
         registered_at=[neuron.registered_at for neuron in neurons],
@@ -51,6 +51,12 @@ def compute_inputs(state: State, neurons: list[Neuron]) -> Inputs:
             if (row := state.bonds.get(uid_key(uid))) is not None
         },
     )
+
+
+def is_active(state: State, neuron: Neuron) -> bool:
+    """Whether the neuron voted within the activity cutoff: who never votes has no say, however much it earned."""
+    elapsed = (state.globals.epoch - neuron.revealed_epoch) * state.parameters.tempo
+    return neuron.revealed_epoch != NEVER and elapsed <= state.parameters.activity_cutoff
 
 
 def compute_minted_rao(state: State) -> int:
@@ -85,7 +91,7 @@ def _apply_outcome(state: State, neurons: list[Neuron], outcome: Outcome, emissi
         closed = replace(
             neuron,
             permit=outcome.permits[uid],
-            active=_within_cutoff(state, max(neuron.revealed_epoch, neuron.registered_epoch)),
+            active=is_active(state, neuron),
             rank_q31=outcome.rank_q31[uid],
             incentive_q31=outcome.incentive_q31[uid],
             dividends_q31=outcome.dividends_q31[uid],
@@ -109,12 +115,7 @@ def _apply_finality_set(state: State) -> None:
     members = tuple(
         Weighted(hotkey=neuron.hotkey, stake_rao=state.stake(neuron.hotkey))
         for neuron in state.neurons()
-        if neuron.permit and neuron.revealed_epoch != NEVER and _within_cutoff(state, neuron.revealed_epoch)
+        if neuron.permit and is_active(state, neuron)
     )
     if members:
         state.finality_sets.put(b"", FinalitySet(members=members))
-
-
-def _within_cutoff(state: State, since_epoch: int) -> bool:
-    elapsed = (state.globals.epoch - since_epoch) * state.parameters.tempo
-    return elapsed <= state.parameters.activity_cutoff

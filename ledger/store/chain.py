@@ -121,12 +121,10 @@ class Chain:
         return read_term(self._database)
 
     def raise_term(self, term: int) -> None:
-        """Write blocks for a higher term from now on; Refusal `wrong_term` if it isn't higher, or the same."""
+        """Write blocks for a higher term from now on; Refusal `wrong_term` if it isn't higher, nor the same."""
         self._require_writer()
         with self._database.transaction():
-            if term < self.term:
-                raise Refusal("wrong_term", f"this ledger is at term {self.term} already, {term} is lower")
-            self._database.query("UPDATE meta SET value = ? WHERE name = ?", (term, b"term"))
+            self._adopt_term(term)
 
     def build(self, kind: Kind, extrinsics: Sequence[bytes], *, term: int, keypair: Keypair) -> Block:
         """The keeper's seal: execute, sign and commit the next block.
@@ -134,7 +132,8 @@ class Chain:
         Refusal if it can't be; then nothing has changed.
         """
         self._require_writer()
-        self._require_term(term)
+        if term != self.term:
+            raise Refusal("wrong_term", f"this ledger is at term {self.term}, the block would be of term {term}")
         block, sealed = seal_block(self.state, self.head, kind, extrinsics, term=term, keypair=keypair)
         self._commit(block, sealed)
         return block
@@ -145,16 +144,15 @@ class Chain:
         Refusal if not.
         """
         self._require_writer()
-        if block.header.term > self.term:
-            self.raise_term(block.header.term)
-        self._require_term(block.header.term)
+        if block.header.term < self.term:
+            raise Refusal("wrong_term", f"this ledger is at term {self.term}, the block is of term {block.header.term}")
         self._commit(block, check_block(self.state, self.head, block))
 
     def _commit(self, block: Block, sealed: Sealed) -> None:
         header = block.header
         try:
             with self._database.transaction():
-                self._require_term(header.term)
+                self._adopt_term(header.term)
                 _write_block(self._database, block, sealed)
                 if header.kind == "close":
                     _write_finality_set(self._database, header.epoch + 1, self.state.finality_set)
@@ -245,9 +243,11 @@ class Chain:
         if self._lock is None:
             raise NotWriter(f"{self.path} was opened to read; open it with write=True to change it")
 
-    def _require_term(self, term: int) -> None:
-        if term != self.term:
-            raise Refusal("wrong_term", f"this ledger is at term {self.term}, the block is of term {term}")
+    def _adopt_term(self, term: int) -> None:
+        """Inside a transaction: move the term's row up to this term, if it isn't there yet."""
+        if term < self.term:
+            raise Refusal("wrong_term", f"this ledger is at term {self.term} already, {term} is lower")
+        self._database.query("UPDATE meta SET value = ? WHERE name = ?", (term, b"term"))
 
     def _votes_suffice(self, height: int) -> bool:
         return is_final(self.votes(height), self.finality_set(height))

@@ -1,0 +1,137 @@
+"""The queue of signed extrinsics, and what a block takes from it."""
+
+import pytest
+from msgspec.structs import replace
+
+from ledger.errors import Refusal
+from ledger.extrinsics import Publish, RevealWeights, Transfer, decode_extrinsic, encode_extrinsic
+from ledger.keys import Keypair
+from ledger.parameters import Parameters
+from ledger.store.mempool import Mempool, select
+from ledger.units import RAO_PER_TAO, blake2b_256
+
+
+@pytest.fixture
+def mempool(network, tmp_path):
+    queue = Mempool(tmp_path / "queue" / "mempool.sqlite", network.chain.genesis_hash)
+    yield queue
+    queue.close()
+
+
+def _transfer(network, amount_rao=RAO_PER_TAO):
+    return Transfer(to=network.hotkeys[0].public, amount_rao=amount_rao)
+
+
+def _select(mempool, network, kind="open"):
+    return select(mempool.pending(), network.chain.state, kind, network.chain.head.height + 1)
+
+
+def test_only_what_could_be_in_a_block_gets_in(network, mempool):
+    data = network.sign(_transfer(network), network.treasury)
+    assert mempool.submit(data) == blake2b_256(data)
+    assert mempool.submit(data) == blake2b_256(data)
+    assert [waiting for _, waiting in mempool.pending()] == [data]
+    extrinsic = decode_extrinsic(data)
+    refused = {
+        "undecodable": b"\xc1",
+        "not_canonical": data.replace(b"\xa5nonce\x01", b"\xa5nonce\xcc\x01"),
+        "too_large": bytes((1 << 20) + 1),
+        "bad_signature": encode_extrinsic(replace(extrinsic, nonce=7)),
+    }
+    for code, bad in refused.items():
+        with pytest.raises(Refusal) as refusal:
+            mempool.submit(bad)
+        assert refusal.value.code == code
+    assert len(mempool.pending()) == 1
+
+
+def test_it_survives_its_process_and_several_may_use_it(network, mempool, tmp_path):
+    first, second = (network.sign(_transfer(network), network.treasury) for _ in range(2))
+    other = Mempool(tmp_path / "queue" / "mempool.sqlite", network.chain.genesis_hash)
+    mempool.submit(first)
+    other.submit(second)
+    other.close()
+    assert [data for _, data in mempool.pending()] == [first, second]
+    assert [data for _, data in mempool.pending(limit=1)] == [first]
+
+
+def test_nonces_go_on_after_those_that_wait(network, mempool):
+    public = network.treasury.public
+    assert mempool.next_nonce(public, 0) == 1
+    for nonce in (1, 2, 4):
+        mempool.submit(network.sign(_transfer(network), network.treasury, nonce=nonce))
+    assert mempool.next_nonce(public, 0) == 3
+    assert mempool.next_nonce(public, 3) == 5
+    assert mempool.next_nonce(bytes(32), 0) == 1
+
+
+def test_a_block_takes_a_signers_extrinsics_in_order_of_nonce(network, mempool):
+    signed = {nonce: network.sign(_transfer(network), network.treasury, nonce=nonce) for nonce in (3, 1, 2, 5)}
+    for data in signed.values():
+        mempool.submit(data)
+    chosen = _select(mempool, network)
+    assert chosen.extrinsics == [signed[1], signed[2], signed[3]]
+    assert network.seal("open", chosen.extrinsics).receipts == ("ok", "ok", "ok")
+    mempool.remove(chosen.taken)
+    assert [data for _, data in mempool.pending()] == [signed[5]]
+    assert _select(mempool, network, "commit") == ([], [], [])
+
+
+def test_what_waits_for_its_phase_or_for_room_stays(make_network, tmp_path):
+    network = make_network(parameters=Parameters(max_extrinsic_bytes=1024, max_block_bytes=1024))
+    mempool = Mempool(tmp_path / "small.sqlite", network.chain.genesis_hash, max_bytes=1024)
+    publish = network.sign(Publish(manifest=b"\1" * 32), network.hotkeys[4])
+    for data in [publish, *(network.sign(_transfer(network), network.treasury) for _ in range(8))]:
+        mempool.submit(data)
+    chosen = _select(mempool, network, "commit")
+    assert publish not in chosen.extrinsics
+    assert 0 < sum(map(len, chosen.extrinsics)) <= 1024
+    assert len(chosen.extrinsics) < 8
+    assert chosen.dropped == []
+    assert _select(mempool, network, "open").extrinsics[0] == publish
+    mempool.close()
+
+
+def test_what_is_spent_or_expired_is_dropped(network, mempool):
+    spent = network.sign(_transfer(network), network.treasury)
+    expired = network.sign(_transfer(network), network.coldkeys[0], valid_until=1)
+    mempool.submit(spent)
+    mempool.submit(expired)
+    block = network.seal("open", [spent])
+    chosen = _select(mempool, network, "commit")
+    assert (chosen.extrinsics, len(chosen.dropped)) == ([], 2)
+    mempool.remove_included(block)
+    assert [data for _, data in mempool.pending()] == [expired]
+    mempool.remove(chosen.dropped)
+    assert mempool.pending() == []
+
+
+def test_a_broken_row_is_dropped_and_never_sealed(network, mempool):
+    mempool.submit(network.sign(_transfer(network), network.treasury))
+    broken = [(row_id, data[:-2] + bytes(2)) for row_id, data in mempool.pending()]
+    chosen = select(broken, network.chain.state, "open", 1)
+    assert (chosen.extrinsics, chosen.dropped) == ([], [broken[0][0]])
+    with pytest.raises(Refusal):
+        network.seal("open", [broken[0][1]])
+    assert network.chain.head.height == 0
+
+
+def test_one_block_one_vote_each_way(network, mempool):
+    """A commitment and its reveal can wait together: each enters the block of its kind."""
+    network.seal("open")
+    reveal: RevealWeights = network.ballot(0, (1,), (5,))
+    key = network.hotkeys[0]
+    mempool.submit(network.sign(network.commit_call(0, reveal), key, nonce=1))
+    mempool.submit(network.sign(reveal, key, nonce=2))
+    for kind in ("commit", "close"):
+        chosen = _select(mempool, network, kind)
+        assert network.seal(kind, chosen.extrinsics).receipts == ("ok",)
+        mempool.remove(chosen.taken)
+    assert mempool.pending() == []
+
+
+def test_a_full_mempool_refuses(network, mempool, monkeypatch):
+    monkeypatch.setattr("ledger.store.mempool.MAX_WAITING", 1)
+    mempool.submit(network.sign(_transfer(network), network.treasury))
+    with pytest.raises(Refusal, match="mempool_full"):
+        mempool.submit(network.sign(_transfer(network), Keypair.generate(), nonce=1))

@@ -180,7 +180,7 @@ def blocks(home: Path | str, last: int = 20) -> list[dict[str, Any]]:
                 "block_hash": block.hash.hex(),
                 "final": chain.is_final(block.height),
                 "extrinsics": [
-                    f"{type(decode_extrinsic(data).call).__name__}: {code}"
+                    f"{type(decode_extrinsic(data).call).__name__} {code}"
                     for data, code in zip(block.extrinsics, block.receipts, strict=True)
                 ],
             }

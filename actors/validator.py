@@ -274,8 +274,8 @@ class Validator:
 
 
 def _members(collective: Collective) -> tuple[Member, ...]:
-    """The collective as the ledger takes it: the baseline under its own uid and an empty manifest."""
-    return tuple(
+    """The collective as the ledger takes it: by uid, the baseline under its own and an empty manifest."""
+    members = (
         Member(
             uid=BASELINE_UID if uid < 0 else uid,
             manifest=BASELINE_MANIFEST if uid < 0 else manifest,
@@ -283,3 +283,4 @@ def _members(collective: Collective) -> tuple[Member, ...]:
         )
         for column, (uid, manifest) in enumerate(zip(collective.uids, collective.manifests, strict=True))
     )
+    return tuple(sorted(members, key=lambda member: (member.uid, member.manifest)))

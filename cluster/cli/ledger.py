@@ -1,6 +1,7 @@
 """`taoray ledger`: derive it again, or read its blocks."""
 
-from typing import Annotated
+from collections import Counter
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -39,7 +40,14 @@ def log(
     if json:
         print_json(rows)
     else:
-        Console().print(rows_table("blocks", [{**row, "block_hash": row["block_hash"][:12]} for row in rows]))
+        Console().print(rows_table("blocks", [_shown(row) for row in rows]))
+
+
+def _shown(row: dict[str, Any]) -> dict[str, Any]:
+    """A block in a line: equal calls with equal receipts are counted."""
+    counted = Counter(row["extrinsics"])
+    calls = ", ".join(f"{count} {call}" for call, count in counted.items())
+    return {**row, "block_hash": row["block_hash"][:12], "extrinsics": calls}
 
 
 def _hex(value: object) -> object:

@@ -7,7 +7,7 @@ from rich.console import Console
 
 import taoray
 from cluster.cli.output import HomeOption, JsonOption, home_of, print_json
-from cluster.cli.tables import rows_table, tao
+from cluster.cli.tables import metagraph_table, tao
 
 
 def status(home: HomeOption = None, json: JsonOption = False) -> None:
@@ -56,4 +56,4 @@ def metagraph(
     if json:
         print_json(rows)
     else:
-        Console().print(rows_table("metagraph", rows))
+        Console().print(metagraph_table(rows))

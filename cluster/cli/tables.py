@@ -6,13 +6,14 @@ from typing import Any
 from rich.table import Table
 
 import taoray
-from cluster.report import EpochRecord, NeuronRecord
+from cluster.report import EpochRecord, Seconds
+from ledger.epoch.fixed import ONE_Q31
 from ledger.units import RAO_PER_TAO
 
 
-def tao(rao: int) -> str:
-    """An amount for a person: TAO with four decimals, rounded down; exact figures are in the JSON."""
-    return f"{rao // RAO_PER_TAO:,}.{rao % RAO_PER_TAO * 10_000 // RAO_PER_TAO:04d}"
+def tao(rao: int, digits: int = 4) -> str:
+    """An amount for a person: TAO, rounded down; exact figures are in the JSON."""
+    return f"{rao // RAO_PER_TAO:,}.{rao % RAO_PER_TAO:09d}"[: digits - 9]
 
 
 def bits(value: float | None, digits: int = 3) -> str:
@@ -27,7 +28,9 @@ def share(value: float) -> str:
 
 def plain_table(title: str, left: Sequence[str], right: Sequence[str]) -> Table:
     """A table whose first columns are text and whose others are numbers."""
-    table = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
+    table = Table(
+        title=title, title_justify="left", box=None, pad_edge=False, collapse_padding=True, header_style="bold"
+    )
     for name in left:
         table.add_column(name, no_wrap=True)
     for name in right:
@@ -36,68 +39,87 @@ def plain_table(title: str, left: Sequence[str], right: Sequence[str]) -> Table:
 
 
 def neuron_table(record: EpochRecord) -> Table:
-    """The neurons at the close of an epoch."""
+    """The neurons at the close of an epoch, in 80 columns."""
     table = plain_table(
         f"epoch {record.epoch}",
-        ["uid", "name", "kind"],
-        ["bits/byte", "new bits ± se", "account", "share", "incentive", "dividends", "emission τ", "stake τ", "status"],
+        ["name"],
+        ["bits/B", "new bits ± se", "account", "share", "incent.", "divid.", "pay τ", "stake τ", "status"],
     )
     for neuron in record.neurons:
-        table.add_row(*_neuron_cells(neuron))
+        new = "·" if neuron.new_bits is None else f"{neuron.new_bits:.3f} ± {neuron.new_bits_se or 0:.3f}"
+        table.add_row(
+            neuron.name,
+            bits(neuron.bits_per_byte),
+            new,
+            bits(neuron.account_bits),
+            bits(neuron.share_bits),
+            share(neuron.incentive),
+            share(neuron.dividends),
+            tao(neuron.emission_rao, 2),
+            tao(neuron.stake_rao, 0).rstrip("."),
+            neuron.status,
+        )
     return table
 
 
-def _neuron_cells(neuron: NeuronRecord) -> tuple[str, ...]:
-    new = "·" if neuron.new_bits is None else f"{neuron.new_bits:.4f} ± {neuron.new_bits_se or 0:.4f}"
-    return (
-        str(neuron.uid),
-        neuron.name,
-        neuron.kind,
-        bits(neuron.bits_per_byte),
-        new,
-        bits(neuron.account_bits, 4),
-        bits(neuron.share_bits, 4),
-        share(neuron.incentive),
-        share(neuron.dividends),
-        tao(neuron.emission_rao),
-        tao(neuron.stake_rao),
-        neuron.status,
-    )
-
-
 def epoch_line(record: EpochRecord) -> str:
-    """An epoch in one line."""
+    """An epoch in two lines."""
     seconds = record.seconds
-    paid = "no vote carried weight: emission went to stake" if record.to_stake else f"minted {tao(record.minted_rao)} τ"
+    paid = "to stake, as no vote carried weight" if record.to_stake else "to votes"
     return (
-        f"collective {bits(record.collective_bits_per_byte)} bits/byte"
-        f" · best peer {bits(record.best_peer_bits_per_byte)}"
-        f" · baseline {bits(record.baseline_bits_per_byte)}"
-        f" · new {bits(record.new_bits, 4)} · {paid}"
-        f" · block {record.height} {record.block_hash[:12]} {'final' if record.final else 'not final'}"
-        f" · query {seconds.query:.1f} value {seconds.value:.1f} train {seconds.train:.1f}"
-        f" close {seconds.close:.1f} s\n"
+        f"collective {bits(record.collective_bits_per_byte)} bits/byte, "
+        f"best peer {bits(record.best_peer_bits_per_byte)}, baseline {bits(record.baseline_bits_per_byte)}; "
+        f"new {bits(record.new_bits)}\n"
+        f"minted {tao(record.minted_rao, 0).rstrip('.')} τ {paid}; "
+        f"block {record.height} {record.block_hash[:8]} {'final' if record.final else 'not final'}; "
+        f"{total_seconds(seconds):.1f} s (query {seconds.query:.1f}, train {seconds.train:.1f})\n"
     )
+
+
+def total_seconds(seconds: Seconds) -> float:
+    """How long an epoch took."""
+    return seconds.query + seconds.value + seconds.train + seconds.close
 
 
 def summary_table(report: "taoray.RunReport") -> Table:
     """A run's epochs, and where the ledger stands."""
     table = plain_table(
-        f"{report.network} · block {report.height} · issuance {tao(report.issuance_rao)} τ · {report.home}",
+        f"network {report.network}, block {report.height}, issuance {tao(report.issuance_rao)} τ",
         ["epoch"],
         ["collective", "best peer", "baseline", "new bits", "minted τ", "to", "seconds"],
     )
     for record in report.epochs:
-        seconds = record.seconds
         table.add_row(
             str(record.epoch),
             bits(record.collective_bits_per_byte),
             bits(record.best_peer_bits_per_byte),
             bits(record.baseline_bits_per_byte),
             bits(record.new_bits, 4),
-            tao(record.minted_rao),
+            tao(record.minted_rao, 0).rstrip("."),
             "stake" if record.to_stake else "votes",
-            f"{seconds.query + seconds.value + seconds.train + seconds.close:.1f}",
+            f"{total_seconds(record.seconds):.1f}",
+        )
+    return table
+
+
+def metagraph_table(rows: Sequence[dict[str, Any]]) -> Table:
+    """What a person looks for in the ledger's metagraph; the JSON and the Parquet files have all of it."""
+    table = plain_table(
+        f"epoch {rows[0]['epoch']}, block {rows[0]['height']}" if rows else "no epoch is closed yet",
+        ["uid", "name", "hotkey"],
+        ["stake τ", "incent.", "divid.", "pay τ", "trust", "permit"],
+    )
+    for row in rows:
+        table.add_row(
+            str(row["uid"]),
+            row["name"],
+            row["hotkey"][:12] + "…",
+            tao(row["stake_rao"], 2),
+            share(row["incentive_q31"] / ONE_Q31),
+            share(row["dividends_q31"] / ONE_Q31),
+            tao(row["emission_rao"], 2),
+            share(row["validator_trust_q31"] / ONE_Q31),
+            "yes" if row["permit"] else "·",
         )
     return table
 

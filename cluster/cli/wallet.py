@@ -50,7 +50,7 @@ def list_(home: HomeOption = None, json: JsonOption = False) -> None:
         print_json(rows)
         return
     shown = [{**row, "free τ": tao(row["free_rao"]), "staked τ": tao(row["staked_rao"])} for row in rows]
-    keys = ("name", "coldkey", "encrypted", "free τ", "staked τ")
+    keys = ("name", "coldkey", "free τ", "staked τ")
     Console().print(rows_table("wallets", [{key: row[key] for key in keys} for row in shown]))
 
 

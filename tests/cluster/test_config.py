@@ -1,0 +1,71 @@
+"""Configuration: what is right is read, and what is wrong is named by its field."""
+
+from pathlib import Path
+
+import pytest
+
+from cluster.config import load_network
+from cluster.errors import ConfigurationError
+
+
+def test_default_network_has_what_it_promises() -> None:
+    network = load_network()
+    assert len(network.peers) == 7
+    assert len({peer.architecture.kind for peer in network.peers}) >= 4
+    assert network.placement.hosts >= 2
+    total = sum(validator.stake_tao for validator in network.validators)
+    assert len(network.validators) == 4
+    assert all(validator.stake_tao <= 0.3 * total for validator in network.validators)
+    assert {peer.behaviour for peer in network.peers} == {"train", "still", "copy"}
+
+
+def test_overrides_reach_every_kind_of_field(tiny_toml: Path) -> None:
+    network = load_network(
+        tiny_toml,
+        ["query.windows=30", "data.paths=['/tmp/a', '/tmp/b']", "network.name=other", "peers.3.noise=0.5"],
+    )
+    assert network.query.windows == 30
+    assert network.data.paths == ("/tmp/a", "/tmp/b")
+    assert network.network.name == "other"
+    assert network.peers[3].noise == 0.5
+
+
+@pytest.mark.parametrize(
+    ("override", "field"),
+    [
+        ("query.windows='many'", "query.windows"),
+        ("query.windows=-3", "query.windows"),
+        ("query.colour='red'", "query"),
+        ("nonsense.field=1", "the file"),
+        ("network.name='No Spaces'", "network.name"),
+        ("peers.0.architecture.kind='perceptron'", "peers[0].architecture.kind"),
+        ("peers.0.architecture.heads=5", "peers[0].architecture.heads"),
+        ("peers.0.name='grace'", "peers.name"),
+        ("peers.0.name='vera'", "peers.name"),
+        ("peers.0.name='operator'", "peers.name"),
+        ("peers.3.copies='nobody'", "peers[3].copies"),
+        ("peers.3.copies='echo'", "peers[3].copies"),
+        ("peers.0.copies='grace'", "peers[0].copies"),
+        ("peers.9.noise=1", "peers.9.noise"),
+        ("query.window_bytes=4097", "query.window_bytes"),
+        ("ledger.tempo=0", "ledger.tempo"),
+        ("ledger.max_uids=3", "ledger.max_uids"),
+        ("validators=[]", "--set validators=[]"),
+        ("placement.device='tpu'", "placement.device"),
+        ("query", "--set query"),
+    ],
+)
+def test_mistakes_are_named_by_their_field(tiny_toml: Path, override: str, field: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        load_network(tiny_toml, [override])
+    assert caught.value.field == field
+    assert "\n" not in str(caught.value)
+
+
+def test_files_that_are_no_toml_are_named(tmp_path: Path) -> None:
+    broken = tmp_path / "broken.toml"
+    broken.write_text("[network\n")
+    for path in (broken, tmp_path / "absent.toml", tmp_path):
+        with pytest.raises(ConfigurationError) as caught:
+            load_network(path)
+        assert str(path) in str(caught.value)

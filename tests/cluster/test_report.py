@@ -1,0 +1,62 @@
+"""Reports: stake-weighted means, and a status that says what most of the stake saw."""
+
+import pytest
+
+from actors.ballot import Finding, NeuronFinding
+from cluster.report import Seconds, epoch_record, neuron_records, weighted_mean
+from ledger.entries import Neuron
+
+
+def _neuron(uid: int, manifest: bytes | None, revealed_epoch: int = -1) -> Neuron:
+    key = bytes([uid]) * 32
+    return Neuron(
+        uid=uid,
+        name=f"n{uid}",
+        hotkey=key,
+        coldkey=key,
+        registered_at=0,
+        registered_epoch=0,
+        last_update=0,
+        manifest=manifest,
+        revealed_epoch=revealed_epoch,
+    )
+
+
+def _finding(collective: float, neurons: tuple[NeuronFinding, ...]) -> Finding:
+    return Finding(
+        baseline=5.0, known=4.5, collective=collective, new_bits=0.1, new_bits_se=0.01, events=100, neurons=neurons
+    )
+
+
+def test_means_leave_out_what_is_missing() -> None:
+    assert weighted_mean([1.0, None, 3.0], [1, 100, 3]) == pytest.approx(2.5)
+    assert weighted_mean([None], [1]) is None
+    assert weighted_mean([], []) is None
+
+
+def test_record_of_an_epoch() -> None:
+    neurons = [_neuron(0, None, 3), _neuron(1, None, 2), _neuron(2, b"m" * 32), _neuron(3, b"k" * 32)]
+    late = NeuronFinding(uid=3, failure="late: no answer within 2 deadlines")
+    findings = {
+        0: _finding(4.0, (NeuronFinding(uid=2, bits_per_byte=4.2, new_bits=0.3), late)),
+        1: _finding(4.4, (NeuronFinding(uid=2, bits_per_byte=4.6), NeuronFinding(uid=3, bits_per_byte=9.0))),
+    }
+    records = neuron_records(neurons, [300, 100, 0, 0], findings, 3)
+    assert [record.status for record in records] == ["ok", "idle", "ok", "late"]
+    assert [record.kind for record in records] == ["validator", "validator", "hosted", "hosted"]
+    assert records[3].reason == "no answer within 2 deadlines"
+    assert records[2].bits_per_byte == pytest.approx(4.3)
+    assert records[2].new_bits == pytest.approx(0.3)
+    record = epoch_record(
+        epoch=3,
+        height=9,
+        block_hash=b"\x01" * 32,
+        minted_rao=360,
+        final=True,
+        seconds=Seconds(query=1, value=1, train=1, close=1),
+        findings=findings,
+        neurons=records,
+    )
+    assert record.collective_bits_per_byte == pytest.approx(4.1)
+    assert record.best_peer_bits_per_byte == pytest.approx(4.3)
+    assert record.to_stake

@@ -18,8 +18,10 @@ BASELINE_UID = 65535
 BASELINE_MANIFEST = bytes(32)
 """The order-0 baseline p_0 is the collective's member with this uid and manifest; no neuron has either."""
 
-Name = Annotated[str, Meta(min_length=1, max_length=64)]
-StratumName = Annotated[str, Meta(min_length=1, max_length=256)]
+_PRINTED = r"^[^\x00-\x1f\x7f-\x9f]*\Z"
+"""No control characters, which could rewrite a terminal that shows the text."""
+Name = Annotated[str, Meta(min_length=1, max_length=64, pattern=_PRINTED)]
+StratumName = Annotated[str, Meta(min_length=1, max_length=256, pattern=_PRINTED)]
 
 
 class Member(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

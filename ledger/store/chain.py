@@ -19,7 +19,7 @@ from ledger.genesis import Genesis, decode_genesis, encode_genesis
 from ledger.keys import Keypair
 from ledger.sealing import check_block, seal_block, seal_genesis
 from ledger.state import Sealed, State
-from ledger.store.database import Database, WriterLock, as_bytes, as_int
+from ledger.store.database import Database, WriterLock, as_bytes, as_int, new_database
 from ledger.trust.finality import Vote, decode_vote, encode_vote, is_final, verify_vote
 from ledger.units import blake2b_256
 
@@ -57,21 +57,17 @@ class Chain:
         path.parent.mkdir(parents=True, exist_ok=True)
         lock = WriterLock(path, timeout_s)
         try:
-            database = Database(path, write=True)
-            if database.has_schema():
-                database.close()
+            if path.exists():
                 raise StoreError(f"{path}: there is a ledger here already; open it, or choose another place")
-            with database.transaction():
-                database.create_schema()
+            with new_database(path) as database:
                 database.query("INSERT INTO meta VALUES (?, ?)", (b"genesis", encode_genesis(genesis)))
                 database.query("INSERT INTO meta VALUES (?, ?)", (b"term", 0))
                 _write_block(database, block, sealed)
                 for epoch in (0, 1):
                     _write_finality_set(database, epoch, state.finality_set)
-        except BaseException:
+        finally:
             lock.release()
-            raise
-        return cls(path, database, lock)
+        return cls.open(path, write=True, timeout_s=timeout_s)
 
     @classmethod
     def open(cls, path: str | Path, *, write: bool = False, timeout_s: float = 5.0) -> "Chain":

@@ -135,6 +135,29 @@ class Database:
         self._connection.close()
 
 
+@contextmanager
+def new_database(path: Path) -> Iterator[Database]:
+    """A database with empty tables that appears at `path` whole, when the block ends without an exception; else not at
+    all.
+    """
+    partial = path.with_name(path.name + ".new")
+    for leftover in (partial, partial.with_name(partial.name + "-wal"), partial.with_name(partial.name + "-shm")):
+        leftover.unlink(missing_ok=True)
+    database = Database(partial, write=True)
+    try:
+        with database.transaction():
+            database.create_schema()
+            yield database
+    finally:
+        database.close()
+    partial.replace(path)
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
 def as_bytes(value: object, height: int | None, what: str) -> bytes:
     """The value, which has to be bytes; else DamagedLedger."""
     if not isinstance(value, bytes):

@@ -207,21 +207,31 @@ def test_what_is_not_there_or_already_there_is_said(network, tmp_path):
         Chain.open(path).block(7)
 
 
-def test_a_failed_commit_changes_nothing(network, monkeypatch):
-    def full(*_: object) -> None:
-        raise StoreError("the disk is full")
+def test_a_full_disk_is_an_error_that_changes_nothing(network):
+    chain = network.chain
+    root, pages = chain.state.root, chain._database.query("PRAGMA page_count")[0][0]
+    chain._database.query(f"PRAGMA max_page_count = {pages}")
+    transfers = [
+        network.sign(Transfer(to=bytes([index]) * 32, amount_rao=1000), network.treasury) for index in range(200)
+    ]
+    with pytest.raises(StoreError, match="full"):
+        network.seal("open", transfers)
+    assert (chain.head.height, chain.state.globals.epoch, chain.state.root) == (0, 0, root)
+    assert verify(chain.path).height == 0
+    chain._database.query("PRAGMA max_page_count = 1000000")
+    assert set(network.seal("open", transfers).receipts) == {"ok"}
+    assert verify(chain.path).extrinsics == 200
 
-    root = network.chain.state.root
+
+def test_a_creation_that_was_cut_off_leaves_no_ledger(network, tmp_path, monkeypatch):
+    path = tmp_path / "cut.sqlite"
     with monkeypatch.context() as patch:
-        patch.setattr(chain_module, "_write_finality_set", full)
-        patch.setattr(chain_module, "_write_block", full)
-        with pytest.raises(StoreError):
-            network.seal("open")
-    assert network.chain.head.height == 0
-    assert network.chain.state.globals.epoch == 0
-    assert network.chain.state.root == root
-    network.seal("open")
-    assert verify(network.chain.path).height == 1
+        patch.setattr(chain_module, "_write_finality_set", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            Chain.create(path, network.genesis)
+    assert not path.exists()
+    with Chain.create(path, network.genesis) as chain:
+        assert chain.head_hash == network.chain.head_hash
 
 
 _WRITER = """

@@ -1,7 +1,7 @@
 """From weights to bits: what the new versions added, whose it is, and how sure that is.
 
-Invariants: Σ new bits = gain exactly (up to rounding), and Σ shares = baseline − collective; an error is by document,
-because events of one document are not independent; a mean is a sum over events divided by their bytes.
+Invariants: Σ new bits = gain exactly (up to rounding), and Σ shares = baseline − collective; an error is by document
+within its stratum, because events of one document are not independent; a mean is a sum over events by their bytes.
 
 Legend: N rows, M events, D documents, K any rows, R members, T tried, A admitted, F folds, S strata.
 """
@@ -67,13 +67,23 @@ def path_bits(weights_K: Array, start_M: Array, log_probability_KM: Array) -> tu
 
 
 def per_byte(round_: Round, bits_KM: Array) -> tuple[Array, Array]:
-    """Means [K] of bits per byte, and their standard errors [K] by document (ratio estimator, clustered)."""
+    """Means [K] of bits per byte, and their standard errors [K] by document.
+
+    The linearised error of a ratio in a stratified sample of clusters (Cochran 1977, chapters 5 and 6): a draw fixes
+    how much text each stratum has, so only documents of one stratum are compared. Over 60 draws of 100 windows it
+    agreed with the spread of the gains; comparing all documents gave up to twice of it. A stratum's only document is
+    compared with the mean of all.
+    """
     bits_KD = np.stack([np.bincount(round_.document_D_of_M, row_M, round_.documents) for row_M in bits_KM])
-    total_bytes, documents = round_.bytes_D.sum(), round_.documents
-    mean_K = bits_KD.sum(axis=1) / total_bytes
-    residual_KD = bits_KD - mean_K[:, None] * round_.bytes_D
-    variance_K = np.square(residual_KD).sum(axis=1) * documents / (documents - 1)
-    return mean_K, np.sqrt(variance_K) / total_bytes
+    mean_K = bits_KD.sum(axis=1) / round_.bytes_D.sum()
+    variance_K = np.zeros(mean_K.size)
+    for stratum in np.unique(round_.stratum_D):
+        of_stratum_D = round_.stratum_D == stratum
+        documents, bytes_D = int(of_stratum_D.sum()), round_.bytes_D[of_stratum_D]
+        centre_K = mean_K if documents == 1 else bits_KD[:, of_stratum_D].sum(axis=1) / bytes_D.sum()
+        residual_KD = bits_KD[:, of_stratum_D] - centre_K[:, None] * bytes_D
+        variance_K += np.square(residual_KD).sum(axis=1) * documents / max(documents - 1, 1)
+    return mean_K, np.sqrt(variance_K) / round_.bytes_D.sum()
 
 
 def known_out_of_fold(round_: Round, q_FSR: Array) -> Array:

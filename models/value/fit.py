@@ -27,7 +27,6 @@ RIDGE = 1e-12
 """Part of the Hessian's mean diagonal that is added to it, for rows that are nearly equal."""
 ENTRY = 1e-6
 """The weight with which a row enters by a multiplicative step, which cannot raise a weight from 0."""
-TINY = float(np.finfo(np.float64).tiny)
 
 
 @dataclass(frozen=True)
@@ -164,7 +163,8 @@ def minimise_nonnegative(hessian_KK: Array, linear_K: Array, start_K: Array) -> 
                 y_K[free_K] = solved
                 break
             current = y_K[free_K]
-            reach = np.where(solved <= 0, current / np.maximum(current - solved, TINY), np.inf)
+            falling, way = solved <= 0, current - solved
+            reach = np.where(falling, current / np.where(falling & (way > 0), way, 1.0), np.inf)
             moved = np.maximum(current + reach.min() * (solved - current), 0.0)
             moved[reach.argmin()] = 0.0
             y_K[free_K] = moved

@@ -121,6 +121,13 @@ class Round:
         return int(self.document_D_of_M.max()) + 1 if self.document_D_of_M.size else 0
 
     @cached_property
+    def stratum_D(self) -> NDArray[np.int64]:
+        """Each document's stratum."""
+        stratum_D = np.zeros(self.documents, dtype=np.int64)
+        stratum_D[self.document_D_of_M] = self.stratum_M
+        return stratum_D
+
+    @cached_property
     def bytes_D(self) -> Array:
         """Bytes of text that each document's events cover."""
         bytes_D: Array = np.zeros(self.documents)

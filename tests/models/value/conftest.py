@@ -89,7 +89,7 @@ def read_documents() -> list[tuple[int, bytes]]:
 @pytest.fixture(scope="session")
 def text() -> Text:
     documents = read_documents()
-    held_out, training = documents[:60], documents[60:300]
+    held_out, training = documents[:60], documents[60:240]
     everything = [document for _, document in training]
     rng = np.random.default_rng(1)
     rows, stratum, numbers = [], [], []

@@ -1,5 +1,5 @@
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models.value.accounts import (
@@ -16,11 +16,13 @@ amounts = st.integers(0, 10**12)
 by_uid = st.dictionaries(st.integers(0, 255), amounts, max_size=20)
 
 
+@settings(max_examples=50, deadline=None)
 @given(account=amounts)
 def test_an_account_does_not_fade_while_nobody_learns(account):
     assert fade(account, 0) == account
 
 
+@settings(max_examples=50, deadline=None)
 @given(account=amounts, credit=amounts, more=amounts)
 def test_fading_is_bounded_and_grows_with_the_credit(account, credit, more):
     assert 0 <= fade(account, credit + more) <= fade(account, credit) <= account
@@ -34,6 +36,7 @@ def test_a_royalty_halves_in_twelve_epochs_of_learning():
     assert account == pytest.approx(NANO // 2, abs=20)
 
 
+@settings(max_examples=50, deadline=None)
 @given(total=amounts, claims=st.lists(amounts, min_size=1, max_size=30))
 def test_credits_sum_exactly_and_differ_by_less_than_one(total, claims):
     parts = divide_largest_remainder(total, claims)
@@ -48,6 +51,7 @@ def test_ties_of_the_remainder_go_to_the_earlier():
     assert divide_largest_remainder(5, [1, 1, 1]) == [2, 2, 1]
 
 
+@settings(max_examples=50, deadline=None)
 @given(accounts=by_uid, answered=st.sets(st.integers(0, 255)))
 def test_votes_are_of_those_who_answered(accounts, answered):
     cast = votes(accounts, answered)
@@ -92,6 +96,7 @@ def test_a_new_validator_starts_from_the_stake_weighted_median():
     assert median_accounts([], []) == {}
 
 
+@settings(max_examples=50, deadline=None)
 @given(accounts=st.lists(by_uid, min_size=1, max_size=7), data=st.data())
 def test_less_than_half_the_stake_cannot_lift_a_median(accounts, data):
     honest = {1: 100}

@@ -1,8 +1,9 @@
+from dataclasses import replace
 from decimal import Decimal, getcontext
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models.value.bits import logarithmic_mean, path_bits, per_byte
@@ -18,6 +19,7 @@ def integral_along_the_path(weights_K, start_M, rows_KM, nodes=100):
     return moved_KM * (parts_P @ heights_PM / 2) / np.log(2)
 
 
+@settings(max_examples=50, deadline=None)
 @given(a=positive, b=positive)
 def test_logarithmic_mean_lies_between_and_is_symmetric(a, b):
     mean = float(logarithmic_mean(np.array([a]), np.array([b]))[0])
@@ -35,6 +37,7 @@ def test_logarithmic_mean_is_exact_near_and_far(apart):
     assert float(logarithmic_mean(np.array([a]), np.array([b]))[0]) == pytest.approx(float(exact), rel=2e-15)
 
 
+@settings(max_examples=50, deadline=None)
 @given(seed=st.integers(0, 2**32), rows=st.integers(1, 6))
 def test_parts_sum_to_the_whole(seed, rows):
     rng = np.random.default_rng(seed)
@@ -70,3 +73,19 @@ def test_errors_are_by_document(rounds):
         errors.append(error[0])
     assert np.mean(errors) == pytest.approx(np.std(means), rel=0.15)
     assert np.mean(errors) > 5 / np.sqrt(round_.fold_M.size)
+
+
+def test_a_difference_between_strata_is_no_error(rounds):
+    round_ = rounds(["first"], ["second"])
+    mean, error = per_byte(round_, np.array([0.1, 0.5, 2.0])[round_.stratum_M][None])
+    assert mean[0] > 0.1
+    assert error[0] == pytest.approx(0, abs=1e-12)
+
+
+def test_the_only_document_of_a_stratum_is_compared_with_all(rounds):
+    round_ = rounds(["first"], ["second"])
+    alone = round_.document_M == round_.document_M[0]
+    moved = replace(round_, stratum_M=np.where(alone, 3, round_.stratum_M), strata=(*round_.strata, "alone"))
+    _, error = per_byte(moved, alone.astype(float)[None])
+    share = alone.mean()
+    assert error[0] == pytest.approx(share * (1 - share))

@@ -1,11 +1,12 @@
 import numpy as np
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models.value.collective import next_collective, whole_weights
 from models.value.valuation import evaluate
 
 
+@settings(max_examples=50, deadline=None)
 @given(seed=st.integers(0, 2**32), rows=st.integers(1, 100))
 def test_whole_weights_sum_to_65535(seed, rows):
     weights = np.random.default_rng(seed).dirichlet(np.full(rows, 0.1))

@@ -23,7 +23,7 @@ def random_rows(seed, rows, events, spread=1.5, zeros=0.0):
     return log_probability_NM
 
 
-def slow_fit(log_probability_NM, steps=20_000):
+def slow_fit(log_probability_NM, steps=8_000):
     """The multiplicative algorithm alone, from equal weights: obvious, and slow."""
     relative_NM, _ = relative_probability(log_probability_NM)
     weights_N = np.full(len(relative_NM), 1 / len(relative_NM))
@@ -32,7 +32,7 @@ def slow_fit(log_probability_NM, steps=20_000):
     return weights_N
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(
     seed=st.integers(0, 2**32),
     rows=st.integers(1, 24),
@@ -105,7 +105,7 @@ def test_an_event_nobody_gives_probability_is_refused():
         fit_mixture(np.array([[-1.0, -np.inf], [-2.0, -np.inf]]))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(seed=st.integers(0, 2**32), size=st.integers(1, 10))
 def test_quadratic_minimiser_satisfies_its_conditions(seed, size):
     rng = np.random.default_rng(seed)

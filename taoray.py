@@ -222,7 +222,7 @@ def transfer(home: Path | str, wallet: str, to: str, amount_rao: int, *, passwor
     signer = Wallet.open(place.wallets, wallet).coldkey(password)
     known = to in list_wallets(place.wallets)
     target = Wallet.open(place.wallets, to).coldkey_public if known else decode_address(to)
-    with _chain(home) as chain, closing(Mempool(place.mempool, chain.genesis_hash)) as mempool:
+    with _chain(home) as chain, closing(_mempool(place, chain)) as mempool:
         extrinsic = sign_extrinsic(
             Transfer(to=target, amount_rao=amount_rao),
             signer,
@@ -231,6 +231,10 @@ def transfer(home: Path | str, wallet: str, to: str, amount_rao: int, *, passwor
             valid_until=chain.head.height + TRANSFER_VALID_BLOCKS,
         )
         return mempool.submit(encode_extrinsic(extrinsic)).hex()
+
+
+def _mempool(place: Home, chain: Chain) -> Mempool:
+    return Mempool(place.mempool, chain.genesis_hash, max_bytes=chain.genesis.parameters.max_extrinsic_bytes)
 
 
 def _chain(home: Path | str) -> Chain:

@@ -83,7 +83,12 @@ class Keeper:
 
     def __init__(self, settings: KeeperSettings) -> None:
         self._chain = Chain.open(Path(settings.chain), write=True, timeout_s=WRITER_WAIT_S)
-        self._mempool = Mempool(Path(settings.mempool), self._chain.genesis_hash)
+        self._mempool = Mempool(
+            Path(settings.mempool),
+            self._chain.genesis_hash,
+            max_bytes=self._chain.genesis.parameters.max_extrinsic_bytes,
+        )
+        self._mempool.remove_included(self._chain.block(self._chain.head.height))
         self._keypair = Wallet.open(Path(settings.wallets), settings.operator).hotkey()
 
     def ping(self) -> int:

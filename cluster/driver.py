@@ -22,7 +22,7 @@ from cluster.calls import ask_each
 from cluster.config import Network
 from cluster.epoch import Step, epoch_after, steps_left
 from cluster.errors import ClusterError, HomeInUse
-from cluster.founding import found_or_find
+from cluster.founding import find_genesis, found
 from cluster.home import Home
 from cluster.jobs import enlist, train
 from cluster.lease import Lease, hold_lease
@@ -70,6 +70,7 @@ def run_network(
     show = show or Quiet()
     home.folder.mkdir(parents=True, exist_ok=True)
     with hold_lease(home.lease, tell=show.note) as lease:
+        genesis = find_genesis(network, home)
         show.step("preparing the text")
         corpus = prepare_corpus(
             network.data,
@@ -79,7 +80,8 @@ def run_network(
         )
         for name in sorted({name for peer in network.peers for name in peer.strata} - set(corpus.strata)):
             show.note(f"this text has no stratum {name!r}")
-        genesis = found_or_find(network, home)
+        genesis = genesis or found(network, home)
+        home.resolved.write_bytes(msgspec.json.format(msgspec.json.encode(network), indent=2))
         with _ray(address, genesis, show):
             show.step("starting the actors")
             crew = start_crew(network, home, genesis, host_class=host_class)

@@ -10,8 +10,6 @@ import hashlib
 from collections.abc import Iterable
 from pathlib import Path
 
-import msgspec
-
 from cluster.config import OPERATOR, Network
 from cluster.errors import ConfigurationError
 from cluster.home import Home
@@ -22,23 +20,30 @@ from ledger.units import RAO_PER_TAO
 from ledger.wallet import Wallet, list_wallets
 
 
-def found_or_find(network: Network, home: Home) -> Genesis:
-    """The home's genesis: read from its ledger, or written now.
+def find_genesis(network: Network, home: Home) -> Genesis | None:
+    """The genesis of a home that was founded before; None where it was not.
 
     Raises:
         ConfigurationError: the configuration contradicts what the ledger fixed.
         LedgerError: the ledger's database is damaged.
     """
-    if home.chain.exists():
-        with Chain.open(home.chain) as chain:
-            genesis = chain.genesis
-        _check_same(network, genesis)
-        _wallets(network, home.wallets)
-    else:
-        genesis = make_genesis(network, _wallets(network, home.wallets))
-        home.chain.parent.mkdir(parents=True, exist_ok=True)
-        Chain.create(home.chain, genesis).close()
-    home.resolved.write_bytes(msgspec.json.format(msgspec.json.encode(network), indent=2))
+    if not home.chain.exists():
+        return None
+    with Chain.open(home.chain) as chain:
+        genesis = chain.genesis
+    _check_same(network, genesis)
+    _wallets(network, home.wallets)
+    return genesis
+
+
+def found(network: Network, home: Home) -> Genesis:
+    """Found a network in a new home.
+
+    Raises:
+        ConfigurationError: a ledger parameter is out of bounds.
+    """
+    genesis = make_genesis(network, _wallets(network, home.wallets))
+    Chain.create(home.chain, genesis).close()
     return genesis
 
 

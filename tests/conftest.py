@@ -1,11 +1,19 @@
 """Shared by all rooms: where the small network's configuration is, and one thread for torch."""
 
 import os
+import sysconfig
 from pathlib import Path
 
 import pytest
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+@pytest.fixture(scope="session")
+def small_text() -> str:
+    """An override that takes some packages of the standard library for text: a second to prepare, not ten."""
+    library = Path(sysconfig.get_path("stdlib"))
+    return f"data.paths={[str(library / name) for name in ('asyncio', 'email', 'encodings', 'idlelib', 'unittest')]}"
 
 
 @pytest.fixture(scope="session")

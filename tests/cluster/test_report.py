@@ -17,6 +17,7 @@ def _neuron(uid: int, manifest: bytes | None, revealed_epoch: int = -1) -> Neuro
         registered_at=0,
         registered_epoch=0,
         last_update=0,
+        permit=False,
         manifest=manifest,
         revealed_epoch=revealed_epoch,
     )

@@ -1,0 +1,105 @@
+"""Faults on a running network: killed hosts, and peers that crash, hang or answer nonsense."""
+
+import os
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import ray
+
+from actors.host import Host, ScoreRequest
+from actors.wire import Query, sign_answer
+from cluster.config import load_network
+from cluster.driver import run_network
+from cluster.home import Home
+from cluster.report import EpochRecord
+from cluster.show import Quiet
+
+pytestmark = pytest.mark.cluster
+
+
+class KillsHosts(Quiet):
+    """Kills a host's process as soon as an epoch's questions are asked."""
+
+    def __init__(self) -> None:
+        self.records: list[EpochRecord] = []
+        self.killed: list[int] = []
+
+    def step(self, sentence: str, total: int = 0) -> None:
+        """Kill when the questions begin, another host each epoch."""
+        if sentence.startswith("asking"):
+            host = ray.get_actor(f"host-{len(self.killed) % 2}")
+            process = ray.get(host.ping.remote(), timeout=30)
+            os.kill(process, signal.SIGKILL)
+            self.killed.append(process)
+
+    def epoch(self, record: EpochRecord) -> None:
+        """Keep the record."""
+        self.records.append(record)
+
+
+def test_killed_hosts_cost_no_epoch(tiny_toml: Path, small_text: str, tmp_path: Path) -> None:
+    show = KillsHosts()
+    run_network(load_network(tiny_toml, [small_text]), Home(tmp_path), epochs=3, show=show)
+    assert len(set(show.killed)) == 3
+    assert [record.epoch for record in show.records] == [1, 2, 3]
+    for record in show.records:
+        assert record.final
+        assert record.minted_rao == 360 * 10**9
+        for neuron in record.neurons:
+            assert neuron.status == "ok" or neuron.reason, "who did not answer is marked with the reason"
+    paid = {neuron.name for neuron in show.records[-1].neurons if neuron.incentive > 0}
+    assert paid & {"ada", "grace"}
+
+
+def _hostile_host() -> type:
+    """A host that crashes for one peer's versions, hangs for another's, and lies for a third's."""
+
+    class HostileHost(Host):
+        def score(self, request: ScoreRequest, *queries: Query) -> Any:
+            """Misbehave by the wallet that would sign."""
+            if request.wallet == "grace":
+                os._exit(1)
+            if request.wallet == "still":
+                time.sleep(3600)
+            receipt, answers = super().score(request, *queries)
+            if request.wallet == "echo":
+                answers = [
+                    sign_answer(
+                        self._hotkey("echo"),
+                        query=answer.query,
+                        version=answer.version,
+                        first=answer.first,
+                        log_probability_WE=np.full_like(answer.log_probability_WE, 0.5),
+                    )
+                    for answer in answers
+                ]
+            return receipt, answers
+
+    return HostileHost
+
+
+def test_hostile_peers_cost_themselves_the_epoch_and_nobody_else(
+    tiny_toml: Path, small_text: str, tmp_path: Path
+) -> None:
+    network = load_network(tiny_toml, [small_text, "deadlines.task_s=4.0"])
+    outcome = run_network(network, Home(tmp_path), epochs=2, host_class=_hostile_host())
+    for record in outcome.records:
+        assert record.final
+        status = {neuron.name: neuron.status for neuron in record.neurons}
+        assert status == {
+            "vera": "ok",
+            "victor": "ok",
+            "viola": "ok",
+            "ada": "ok",
+            "grace": "dead",
+            "still": "late",
+            "echo": "invalid",
+        }
+    reasons = {neuron.name: neuron.reason for neuron in outcome.records[-1].neurons}
+    assert all(reasons[name] for name in ("grace", "still", "echo"))
+    incentives = {neuron.name: neuron.incentive for neuron in outcome.records[-1].neurons}
+    assert incentives["ada"] == pytest.approx(1)

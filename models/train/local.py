@@ -90,7 +90,7 @@ def take_step(
     for group in optimizer.param_groups:
         group["lr"] = settings.rate_at(step)
     with torch.autocast(text_BT.device.type, torch.bfloat16, enabled=text_BT.device.type != "cpu"):
-        logits = model(input_ids=text_BT, use_cache=False).logits[:, :-1]
+        logits = model(input_ids=text_BT[:, :-1], use_cache=False).logits
     loss = functional.cross_entropy(logits.float().flatten(0, 1), text_BT[:, 1:].flatten())
     torch.autograd.backward(loss)
     torch.nn.utils.clip_grad_norm_(model.parameters(), settings.gradient_clip)

@@ -18,10 +18,10 @@ class TrainSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     1/sqrt(steps). Gradients are clipped to the norm `gradient_clip`.
     """
 
-    steps: Positive = 50
+    steps: Positive = 60
     batch: Positive = 8
-    page_bytes: Annotated[int, msgspec.Meta(ge=2)] = 128
-    learning_rate: Annotated[float, msgspec.Meta(gt=0.0, le=1.0)] = 6e-3
+    page_bytes: Annotated[int, msgspec.Meta(ge=2)] = 129
+    learning_rate: Annotated[float, msgspec.Meta(gt=0.0, le=1.0)] = 3e-3
     warmup_steps: Annotated[int, msgspec.Meta(ge=0)] = 10
     steady_steps: Positive = 200
     weight_decay: Annotated[float, msgspec.Meta(ge=0.0, lt=1.0)] = 0.01

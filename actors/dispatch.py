@@ -5,7 +5,8 @@ Invariants:
 * a host has at most `in_flight` tasks, the quarantine one;
 * a key whose task was in flight when a host died is held back until the quarantine has answered for it: the innocent
   come back, and who kills the quarantine too is marked dead;
-* a key whose tasks were in flight at more than `RETRIES` deaths is marked dead;
+* a key whose tasks were in flight at more than `RETRIES` deaths is marked dead; a death that a convicted key explains
+  counts against nobody else, so that many poisonous keys take no innocent one with them;
 * a host that misses two deadlines in a row is to be killed; the task it was busy with (hosts work first in, first
   out) is late, what waited behind it is asked again.
 """
@@ -80,7 +81,8 @@ class Dispatcher:
         self._flying: dict[str, deque[Task]] = {host: deque() for host in (*homes, QUARANTINE)}
         self._suspects: deque[Task] = deque()
         self._held: dict[bytes, deque[Task]] = {}
-        self._deaths: Counter[bytes] = Counter()
+        self._deaths: dict[bytes, set[int]] = {}
+        self._death = 0
         self._misses: Counter[str] = Counter()
         home_of = {key: host for host, keys in homes.items() for key in keys}
         self._lanes: dict[str | None, OrderedDict[bytes, deque[Task]]] = {
@@ -131,11 +133,17 @@ class Dispatcher:
         """A host's process died: whatever it had in flight is under suspicion, and it gets no work until it is up."""
         self._up.discard(host)
         self._misses[host] = 0
-        while self._flying[host]:
-            task = self._flying[host].popleft()
-            self._deaths[task.key] += 1
-            if host == QUARANTINE or self._deaths[task.key] > RETRIES:
-                self._give_up(task.key, Reason.DEAD, f"its host died {self._deaths[task.key]} times while it worked")
+        self._death += 1
+        tasks = tuple(self._flying[host])
+        self._flying[host].clear()
+        explained = any(task.key in self.failures for task in tasks)
+        for task in tasks:
+            deaths = self._deaths.setdefault(task.key, set())
+            if not explained:
+                deaths.add(self._death)
+            if host == QUARANTINE or len(deaths) > RETRIES:
+                self._give_up(task.key, Reason.DEAD, f"its host died {len(deaths)} times while it worked")
+                self._explain(task.key)
             else:
                 self._suspect(task)
 
@@ -157,22 +165,20 @@ class Dispatcher:
         """A host's process is there (again) and may be asked."""
         self._up.add(host)
 
-    def is_up(self, host: str) -> bool:
-        """Whether a host may be asked."""
-        return host in self._up
-
     def end(self, sentence: str) -> None:
-        """The time for everything is over: keys with tasks left are late, or dead where their host is down."""
-        for host, tasks in self._flying.items():
+        """The time for everything is over: keys with tasks left are late, or dead where a host died under them or the
+        one that they live at is down."""
+        for tasks in self._flying.values():
             for task in tasks:
-                self._fail(task.key, Reason.LATE if host in self._up else Reason.DEAD, sentence)
+                self._fail(task.key, self._reason_left(task.key), sentence)
             tasks.clear()
-        for lane in self._lanes.values():
+        for host, lane in self._lanes.items():
+            down = host is not None and host not in self._up
             for key in lane:
-                self._fail(key, Reason.LATE, sentence)
+                self._fail(key, Reason.DEAD if down else Reason.LATE, sentence)
             lane.clear()
         for key in (*(task.key for task in self._suspects), *self._held):
-            self._fail(key, Reason.DEAD, sentence)
+            self._fail(key, self._reason_left(key), sentence)
         self._suspects.clear()
         self._held.clear()
 
@@ -226,6 +232,15 @@ class Dispatcher:
         if key in self._held and all(task.key != key for task in self._suspects):
             for task in reversed(self._held.pop(key)):
                 self._queue(None, task)
+
+    def _explain(self, key: bytes) -> None:
+        """A key was convicted: the deaths that it was there for no longer count against others."""
+        explained = self._deaths.pop(key)
+        for deaths in self._deaths.values():
+            deaths -= explained
+
+    def _reason_left(self, key: bytes) -> Reason:
+        return Reason.DEAD if self._deaths.get(key) else Reason.LATE
 
     def _give_up(self, key: bytes, reason: Reason, sentence: str) -> None:
         self._fail(key, reason, sentence)

@@ -164,6 +164,7 @@ class _Flight:
         try:
             receipt = ray.get(reference, timeout=self._task_deadline_s)
         except RayTaskError as error:
+            self._due[ask.host] = time.monotonic() + self._task_deadline_s
             self._dispatcher.failed(ask, _sentence(error))
         except (RayActorError, RayError):
             self._forget(ask.host)

@@ -13,6 +13,10 @@ import msgspec
 from ledger.extrinsics import Member
 
 
+class NoBallot(Exception):
+    """A validator is asked about an epoch in which it valued nothing; the sentence names both."""
+
+
 class NeuronFinding(msgspec.Struct, frozen=True, kw_only=True):
     """What a validator found about one neuron. Bits are per byte; None: not measured this epoch.
 

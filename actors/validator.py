@@ -14,7 +14,7 @@ from pathlib import Path
 
 import msgspec
 
-from actors.ballot import Ballot, Finding, load_ballot, save_ballot
+from actors.ballot import Ballot, Finding, NoBallot, load_ballot, save_ballot
 from actors.finding import make_finding
 from actors.rows import rows_to_ask
 from actors.table import Asked, assemble
@@ -101,12 +101,20 @@ class Validator:
             if block.header.height > self._chain.head.height:
                 self._chain.append(block)
             elif self._chain.block(block.header.height).hash != block.hash:
-                raise Refusal("other_history", f"the replica holds another block at height {block.header.height}")
+                raise Refusal("wrong_block", f"the replica holds another block at height {block.header.height}")
             votes.append(sign_vote(block.header, self._keypair, self._chain.genesis_hash))
         return votes
 
     def draw(self, epoch: int) -> Query:
-        """This epoch's windows of held-out text, as a signed query."""
+        """This epoch's windows of held-out text, as a signed query.
+
+        Raises:
+            Refusal: the replica is not at the open block of this epoch.
+            TextError: the held-out text has too few windows.
+        """
+        scalars = self._chain.state.globals
+        if (scalars.epoch, scalars.phase) != (epoch, "open"):
+            raise Refusal("wrong_epoch", f"the replica is in epoch {scalars.epoch} ({scalars.phase}), not in {epoch}")
         windows = self._windows(self._seed_signature(epoch))
         return sign_query(self._keypair, genesis=self._chain.genesis_hash, epoch=epoch, text_WT=windows.text_WT)
 
@@ -118,7 +126,9 @@ class Validator:
             answers: the hosts' answers, to this and to other validators' queries.
 
         Raises:
-            WindowsError, RoundError: too few events to value anything.
+            Refusal, TextError: as `draw`.
+            RoundError: too few documents to value anything.
+            EvidenceError: the evidence of its own last vote is gone or damaged.
         """
         path = self._ballot_path(epoch)
         kept = load_ballot(path)
@@ -155,7 +165,7 @@ class Validator:
         return ballot.finding
 
     def commit(self, epoch: int) -> bytes:
-        """The signed extrinsic that commits this epoch's ballot."""
+        """The signed extrinsic that commits this epoch's ballot; NoBallot where it valued nothing."""
         ballot = self._ballot(epoch)
         commitment = commitment_hash(
             genesis_hash=self._chain.genesis_hash,
@@ -171,7 +181,7 @@ class Validator:
         return self._sign(CommitWeights(epoch=epoch, commitment=commitment))
 
     def reveal(self, epoch: int) -> bytes:
-        """The signed extrinsic that reveals this epoch's ballot."""
+        """The signed extrinsic that reveals this epoch's ballot; NoBallot where it valued nothing."""
         ballot = self._ballot(epoch)
         return self._sign(
             RevealWeights(
@@ -187,7 +197,7 @@ class Validator:
         )
 
     def finding(self, epoch: int) -> Finding:
-        """What this epoch's ballot found."""
+        """What this epoch's ballot found; NoBallot where it valued nothing."""
         return self._ballot(epoch).finding
 
     def close(self) -> None:
@@ -260,7 +270,7 @@ class Validator:
     def _ballot(self, epoch: int) -> Ballot:
         ballot = load_ballot(self._ballot_path(epoch))
         if ballot is None:
-            raise Refusal("no_ballot", f"{self._settings.name} valued nothing in epoch {epoch}")
+            raise NoBallot(f"{self._settings.name} valued nothing in epoch {epoch}")
         return ballot
 
     def _ballot_path(self, epoch: int) -> Path:

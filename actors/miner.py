@@ -33,7 +33,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
         peer: its name, also the folder of its optimizer's state.
         work: begin (a new model from `architecture` and `seed`), train (from `base`), copy (`base` with `noise`).
         base: manifest hash to start from; None to begin.
-        strata: the strata of training text it learns from; empty for all.
+        strata: the strata of training text it learns from, as far as there are any of these names; else all text.
         page_seed: from which its pages are assigned.
     """
 
@@ -89,7 +89,7 @@ def _trained(job: Job, base: bytes, model: "PreTrainedModel", *, store: Store, c
     pages = draw_pages(
         corpus,
         job.page_seed,
-        strata=job.strata or None,
+        strata=corpus.known_strata(job.strata) or None,
         pages=job.settings.pages,
         page_bytes=job.settings.page_bytes,
     )

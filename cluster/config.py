@@ -40,11 +40,19 @@ class Identity(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Questions(Struct, frozen=True, forbid_unknown_fields=True):
-    """`[query]`: how much text each validator draws an epoch, and how it is sent."""
+    """`[query]`: how much text each validator draws an epoch, and how it is sent.
 
-    windows: Annotated[int, Meta(ge=8, le=100_000)] = 72
-    window_bytes: Annotated[int, Meta(ge=16, le=65_536)] = 257
-    batch: Annotated[int, Meta(ge=1, le=65_536)] = 64
+    Attributes:
+        windows: how many each validator draws.
+        window_bytes: their length; the first byte is context, the others are events.
+        request: windows in one call to a host, of all validators together.
+        batch: windows in one forward pass.
+    """
+
+    windows: Annotated[int, Meta(ge=8, le=100_000)] = 144
+    window_bytes: Annotated[int, Meta(ge=16, le=65_536)] = 129
+    request: Annotated[int, Meta(ge=1, le=65_536)] = 96
+    batch: Annotated[int, Meta(ge=1, le=65_536)] = 16
 
 
 class Placement(Struct, frozen=True, forbid_unknown_fields=True):

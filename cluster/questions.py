@@ -33,7 +33,7 @@ def draw(run: Run, work: Work) -> None:
 def ask_versions(run: Run, work: Work, view: View) -> None:
     """Have every version score every window."""
     names = sorted(work.queries)
-    parts = join_parts([len(work.queries[name].text_WT) for name in names], run.network.query.batch)
+    parts = join_parts([len(work.queries[name].text_WT) for name in names], run.network.query.request)
     requests = make_requests(view, parts, run.wallets, run.network.query.batch)
     references = [ray.put(work.queries[name]) for name in names]
 

@@ -17,6 +17,9 @@ from cluster.errors import NoAnswer
 RESEND_S = 0.3
 """How long after a death its call is sent again."""
 
+RESTART_S = 20.0
+"""How long an actor that died may take to be back; Ray starts one in about 5 s. After that it is left out."""
+
 Send = Callable[[str, Handle], Reference]
 
 
@@ -32,15 +35,10 @@ def ask_each(handles: Mapping[str, Handle], send: Send, *, deadline_s: float) ->
     """
     end = time.monotonic() + deadline_s
     answers: dict[str, Any] = {}
-    failures = dict.fromkeys(handles, f"no answer within {deadline_s:g} s")
+    failures = {name: f"no answer within {deadline_s:g} s" for name in handles}
     pending = {send(name, handle): name for name, handle in handles.items()}
-    again: list[str] = []
-    while (pending or again) and time.monotonic() < end:
-        if again and not pending:
-            time.sleep(RESEND_S)
-        for name in again:
-            pending[send(name, handles[name])] = name
-        again = []
+    died: dict[str, float] = {}
+    while pending and time.monotonic() < end:
         ready, _ = ray.wait(list(pending), num_returns=1, timeout=min(1.0, max(0.0, end - time.monotonic())))
         for reference in ready:
             name = pending.pop(reference)
@@ -51,8 +49,9 @@ def ask_each(handles: Mapping[str, Handle], send: Send, *, deadline_s: float) ->
                 failures[name] = _sentence(error)
             except RayActorError as error:
                 failures[name] = f"died: {str(error).splitlines()[0]}"
-                time.sleep(RESEND_S)
-                again.append(name)
+                if time.monotonic() - died.setdefault(name, time.monotonic()) < RESTART_S:
+                    time.sleep(RESEND_S)
+                    pending[send(name, handles[name])] = name
             except RayError as error:
                 failures[name] = str(error).splitlines()[0]
     for reference in pending:

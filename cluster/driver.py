@@ -8,6 +8,8 @@ Invariants:
 
 import logging
 import os
+import signal
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -105,10 +107,14 @@ def _ray(address: str | None, genesis: Genesis, show: Show) -> Iterator[None]:
     where = address or os.environ.get("RAY_ADDRESS") or "local"
     show.step("starting Ray" if where == "local" else f"joining Ray at {where}")
     local: dict[str, Any] = {"include_dashboard": False, "num_cpus": max(2, os.cpu_count() or 1)}
+    before = signal.getsignal(signal.SIGTERM)
     try:
         ray.init(address=where, namespace=genesis.hash.hex(), log_to_driver=False, logging_level=logging.ERROR, **local)
     except (ConnectionError, RuntimeError) as error:
         raise ClusterError(f"Ray at {where}: {str(error).splitlines()[0]}") from error
+    if threading.current_thread() is threading.main_thread():
+        # Ray takes SIGTERM for itself and prints a trace; the handler that was there ends the run cleanly.
+        signal.signal(signal.SIGTERM, before)
     try:
         yield
     finally:

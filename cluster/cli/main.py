@@ -13,16 +13,12 @@ from types import FrameType
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from cluster.cli import ledger, look, network, wallet
 from cluster.cli.output import print_error
 from cluster.errors import ClusterError, ConfigurationError
 from ledger.errors import LedgerError
 from models.errors import ModelsError
-
-INTERRUPTED = 130
-"""The exit code of a run that was told to stop."""
 
 app = typer.Typer(
     name="taoray",
@@ -65,9 +61,6 @@ def main() -> None:
     except (ClusterError, LedgerError, ModelsError) as error:
         print_error(error, getattr(error, "field", None))
         sys.exit(1)
-    except KeyboardInterrupt:
-        Console(stderr=True).print("stopped; the same command goes on from the last block")
-        sys.exit(INTERRUPTED)
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:

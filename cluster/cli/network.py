@@ -9,6 +9,9 @@ import taoray
 from cluster.cli.output import HomeOption, JsonOption, print_json
 from cluster.cli.progress import Terminal
 
+INTERRUPTED = 130
+"""The exit code of a run that was told to stop, as shells have it."""
+
 
 def launch(
     network: Annotated[Path | None, typer.Argument(help="A TOML file; the default network without it.")] = None,
@@ -21,10 +24,14 @@ def launch(
     json: JsonOption = False,
 ) -> None:
     """Run a network for some further epochs: a new one from its genesis, a known one from its last block."""
-    with Terminal() as terminal:
-        report = taoray.launch(
-            network, epochs=epochs, home=home, overrides=overrides or (), address=address, show=terminal
-        )
+    try:
+        with Terminal() as terminal:
+            report = taoray.launch(
+                network, epochs=epochs, home=home, overrides=overrides or (), address=address, show=terminal
+            )
+    except KeyboardInterrupt:
+        terminal.note("stopped; the same command goes on from the last block")
+        raise typer.Exit(INTERRUPTED) from None
     if json:
         print_json(
             {

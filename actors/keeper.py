@@ -143,10 +143,16 @@ class Keeper:
         return self.next_nonce(public) > self._chain.state.nonce(public) + 1
 
     def seal(self, kind: Kind, epoch: int) -> Sealed:
-        """Execute and commit the block of this kind of this epoch, or find it where it is there already."""
+        """Execute and commit the block of this kind of this epoch, or find it where it is the head already.
+
+        Raises:
+            Refusal: it is not this block's turn.
+        """
         head = self._chain.head
         if head.epoch == epoch and head.kind == kind:
             return _sealed(self._chain.block(head.height))
+        if epoch != head.epoch + (kind == "open"):
+            raise Refusal("wrong_epoch", f"the last block is {head.kind!r} of epoch {head.epoch}, not before {epoch}")
         chosen = select(self._mempool.pending(), self._chain.state, kind, head.height + 1)
         block = self._chain.build(kind, chosen.extrinsics, term=self._chain.term, keypair=self._keypair)
         self._mempool.remove([*chosen.taken, *chosen.dropped])

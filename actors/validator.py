@@ -41,6 +41,7 @@ from models.text.corpus import Corpus
 from models.text.windows import Windows, draw_windows
 from models.value.accounts import median_accounts
 from models.value.collective import Collective
+from models.value.errors import EvidenceError
 from models.value.evidence import encode_evidence, evidence_hash
 from models.value.record import WindowIds, build_evidence, read_evidence, write_evidence
 from models.value.valuation import Valuation, evaluate
@@ -259,12 +260,17 @@ class Validator:
         return {uid: account for uid, account in accounts.items() if registered.get(uid, epoch) <= last}
 
     def _median_of_last_reveals(self, epoch: int) -> dict[int, int]:
+        """Who cannot show the evidence that it committed to does not count."""
         tables, stakes = [], []
         for neuron in self._chain.state.neurons():
-            path = self._evidence_path(epoch, neuron.hotkey)
-            if neuron.revealed_epoch == epoch and path.exists():
-                tables.append(read_evidence(path, neuron.evidence).books.accounts)
-                stakes.append(self._chain.state.stake(neuron.hotkey))
+            if neuron.revealed_epoch != epoch:
+                continue
+            try:
+                evidence = read_evidence(self._evidence_path(epoch, neuron.hotkey), neuron.evidence)
+            except EvidenceError:
+                continue
+            tables.append(evidence.books.accounts)
+            stakes.append(self._chain.state.stake(neuron.hotkey))
         return median_accounts(tables, stakes) if tables else {}
 
     def _ballot(self, epoch: int) -> Ballot:

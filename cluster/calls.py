@@ -35,7 +35,7 @@ def ask_each(handles: Mapping[str, Handle], send: Send, *, deadline_s: float) ->
     """
     end = time.monotonic() + deadline_s
     answers: dict[str, Any] = {}
-    failures = {name: f"no answer within {deadline_s:g} s" for name in handles}
+    failures = dict.fromkeys(handles, f"no answer within {deadline_s:g} s")
     pending = {send(name, handle): name for name, handle in handles.items()}
     died: dict[str, float] = {}
     while pending and time.monotonic() < end:

@@ -114,15 +114,24 @@ class Lease:
             database.execute("DELETE FROM lease WHERE machine = ? AND process = ?", (self._machine, self._process))
 
     def _renew(self) -> None:
+        until = time.time() + LEASE_S
         while not self._ended.wait(RENEW_S):
-            with contextlib.closing(self._connect()) as database, database:
-                changed = database.execute(
-                    "UPDATE lease SET until = ? WHERE machine = ? AND process = ?",
-                    (time.time() + LEASE_S, self._machine, self._process),
-                ).rowcount
-            if not changed:
-                self.lost.set()
-                return
+            try:
+                if not self._extend():
+                    break
+                until = time.time() + LEASE_S
+            except sqlite3.Error:
+                # A full disk or a busy database may pass; a lease that ran out is lost whatever the reason.
+                if time.time() > until:
+                    break
+        else:
+            return
+        self.lost.set()
+
+    def _extend(self) -> bool:
+        with contextlib.closing(self._connect()) as database, database:
+            statement = "UPDATE lease SET until = ? WHERE machine = ? AND process = ?"
+            return database.execute(statement, (time.time() + LEASE_S, self._machine, self._process)).rowcount > 0
 
     def _row(self) -> tuple[str, int, float]:
         return self._machine, self._process, time.time() + LEASE_S

@@ -10,10 +10,12 @@ import numpy as np
 import pytest
 import ray
 
+import taoray
 from actors.host import Host, ScoreRequest
 from actors.wire import Query, sign_answer
 from cluster.config import load_network
 from cluster.driver import run_network
+from cluster.founding import found
 from cluster.home import Home
 from cluster.report import EpochRecord
 from cluster.show import Quiet
@@ -53,6 +55,43 @@ def test_killed_hosts_cost_no_epoch(tiny_toml: Path, small_text: str, tmp_path: 
             assert neuron.status == "ok" or neuron.reason, "who did not answer is marked with the reason"
     paid = {neuron.name for neuron in show.records[-1].neurons if neuron.incentive > 0}
     assert paid & {"ada", "grace"}
+
+
+class KillsLedgerAndVoter(Quiet):
+    """Kills the keeper between two blocks of the first epoch, and a validator that is to value in the second."""
+
+    def __init__(self, namespace: str) -> None:
+        self.namespace = namespace
+        self.records: list[EpochRecord] = []
+        self.killed: list[str] = []
+
+    def step(self, sentence: str, total: int = 0) -> None:
+        """Kill at the second of two steps."""
+        if sentence == "committing the votes" and not self.records:
+            self._kill("keeper")
+        if sentence == "valuing the answers" and len(self.records) == 1:
+            self._kill("viola")
+
+    def epoch(self, record: EpochRecord) -> None:
+        """Keep the record."""
+        self.records.append(record)
+
+    def _kill(self, name: str) -> None:
+        actor = ray.get_actor(name, namespace=self.namespace)
+        os.kill(ray.get(actor.ping.remote(), timeout=30), signal.SIGKILL)
+        self.killed.append(name)
+
+
+def test_killed_keeper_and_validator_come_back(tiny_toml: Path, small_text: str, tmp_path: Path) -> None:
+    network, home = load_network(tiny_toml, [small_text]), Home(tmp_path)
+    show = KillsLedgerAndVoter(found(network, home).hash.hex())
+    run_network(network, home, epochs=3, show=show)
+    assert show.killed == ["keeper", "viola"]
+    assert [record.epoch for record in show.records] == [1, 2, 3]
+    assert all(record.final and record.minted_rao == 360 * 10**9 for record in show.records)
+    voted = {neuron.name: neuron.status for neuron in show.records[-1].neurons}
+    assert [voted[name] for name in ("vera", "victor", "viola")] == ["ok", "ok", "ok"]
+    assert taoray.verify(tmp_path).height == 9
 
 
 def _hostile_host() -> type:

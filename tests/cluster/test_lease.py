@@ -84,3 +84,13 @@ def test_live_holder_on_another_machine_is_refused(tmp_path: Path) -> None:
 
     with pytest.raises(HomeInUse, match="process 1 on elsewhere"), hold_lease(path, tell=renew):
         pass
+
+
+def test_lease_that_was_taken_away_is_known_to_be_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cluster.lease.RENEW_S", 0.05)
+    path = tmp_path / "driver.db"
+    with hold_lease(path) as lease:
+        assert not lease.lost.is_set()
+        with sqlite3.connect(path) as database:
+            database.execute("UPDATE lease SET machine = 'elsewhere'")
+        assert lease.lost.wait(timeout=30)

@@ -88,8 +88,11 @@ def check_query(query: Query, *, genesis: bytes) -> None:
     """Raise `WireError` unless the query is whole, of this network and signed by the validator it names."""
     if query.genesis != genesis:
         raise WireError("the query is of another network")
-    if query.text_WT.dtype != np.uint8 or query.text_WT.ndim != 2:
-        raise WireError(f"the query's text is {query.text_WT.dtype} {query.text_WT.shape}, expected uint8 [W, T]")
+    if not 0 <= query.epoch < 2**64:
+        raise WireError(f"the query is of epoch {query.epoch}, which cannot be")
+    text_WT = query.text_WT
+    if text_WT.dtype != np.uint8 or text_WT.ndim != 2 or text_WT.shape[1] < 2:
+        raise WireError(f"the query's text is {text_WT.dtype} {text_WT.shape}, expected uint8 [W, T] with 2 or more T")
     if not verify(query.validator, QUERY_DOMAIN + query.digest, query.signature):
         raise WireError("the query's signature is not its validator's")
 

@@ -1,4 +1,4 @@
-"""A whole network without Ray: plain keeper, validators and host on one small real corpus, with small trained models."""
+"""A whole network without Ray: plain keeper, validators and host, one small real corpus, small trained models."""
 
 import hashlib
 import shutil

@@ -370,7 +370,7 @@ class Simulation:
         self.down.add(host)
 
 
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(networks(), st.data())
 def test_whatever_happens_every_task_ends_once_and_nothing_hangs(network, data):
     simulation = Simulation(network, lambda options: data.draw(st.sampled_from(options)) if options else None)
@@ -389,7 +389,7 @@ def test_whatever_happens_every_task_ends_once_and_nothing_hangs(network, data):
             assert key not in dispatcher.failures, "the innocent come back"
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(networks(), st.data())
 def test_time_may_end_at_any_instant(network, data):
     simulation = Simulation(network, lambda options: data.draw(st.sampled_from(options)) if options else None)

@@ -1,0 +1,43 @@
+"""What works where Ray, or torch too, is not installed: the plain classes behind the actors, and the rooms below."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+
+IMPORT_ALL = """
+import importlib, sys
+absent, modules = (argument.split(",") for argument in sys.argv[1:])
+for name in absent:
+    sys.modules[name] = None
+for module in modules:
+    importlib.import_module(module)
+"""
+
+PLAIN = ("ballot", "dispatch", "finding", "host", "keeper", "miner", "rows", "table", "validator", "wire")
+WITHOUT_TORCH = ("ballot", "dispatch", "finding", "keeper", "rows", "table", "validator", "wire")
+
+
+def modules_of(room: str) -> list[str]:
+    """Every module of a room."""
+    paths = sorted((ROOT / room).rglob("*.py"))
+    return [".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__") for path in paths]
+
+
+def import_without(absent: list[str], modules: list[str]) -> None:
+    """Import modules in a fresh process in which others cannot be imported."""
+    command = [sys.executable, "-c", IMPORT_ALL, ",".join(absent), ",".join(modules)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+
+
+def test_only_the_seam_and_the_pool_need_ray():
+    actors = [f"actors.{name}" for name in PLAIN]
+    assert {*modules_of("actors")} - {*actors} == {"actors", "actors.pool", "actors.seam"}
+    import_without(["ray", "cluster"], [*modules_of("ledger"), *modules_of("models"), *actors])
+
+
+def test_keeper_and_validators_need_no_torch():
+    actors = [f"actors.{name}" for name in WITHOUT_TORCH]
+    import_without(["ray", "torch", "transformers", "safetensors", "cluster"], [*modules_of("ledger"), *actors])

@@ -1,0 +1,94 @@
+"""Which versions an epoch asks: read off a state, each once."""
+
+from collections.abc import Mapping, Sequence
+
+import pytest
+from msgspec.structs import replace
+
+from actors.rows import Row, rows_to_ask
+from ledger.entries import Collective, CollectiveMember, Neuron
+from ledger.epoch.fixed import ONE_Q31
+from ledger.execution import create_state
+from ledger.extrinsics import BASELINE_MANIFEST, BASELINE_UID
+from ledger.genesis import Genesis
+from ledger.state import State, uid_key
+
+EPOCH = 4
+A, B, C, D = (bytes([letter] * 32) for letter in b"ABCD")
+
+
+def make_state(present: Mapping[int, tuple[bytes | None, int]], members: Sequence[tuple[int, bytes]] = ()) -> State:
+    """A state in the open phase of EPOCH. present: uid → version and the epoch that values it, uids from 0 on."""
+    genesis = Genesis(network="rows", keeper=bytes([1] * 32), balances=(), stakes=(), neurons=())
+    state = create_state(genesis)
+    for uid, (manifest, published_epoch) in present.items():
+        key = bytes([uid + 1] * 32)
+        neuron = Neuron(
+            uid=uid,
+            name=f"peer {uid}",
+            hotkey=key,
+            coldkey=key,
+            registered_at=0,
+            registered_epoch=0,
+            last_update=0,
+            revealed_epoch=-1,
+            permit=False,
+            manifest=manifest,
+            published_epoch=published_epoch,
+        )
+        state.neuron_rows.put(uid_key(uid), neuron)
+    everybody = [*members, (BASELINE_UID, BASELINE_MANIFEST)]
+    state.collectives.put(
+        b"",
+        Collective(
+            strata=("all",),
+            members=tuple(
+                CollectiveMember(uid=uid, manifest=manifest, weights=(ONE_Q31 // len(everybody),))
+                for uid, manifest in everybody
+            ),
+        ),
+    )
+    state.scalars.put(b"", replace(state.globals, epoch=EPOCH, phase="open", neuron_count=len(present)))
+    return state
+
+
+def test_a_network_without_versions_asks_nothing():
+    assert rows_to_ask(make_state({0: (None, 0)})) == ()
+
+
+def test_members_come_first_then_the_new_then_what_is_only_measured():
+    state = make_state({0: (A, 2), 1: (B, EPOCH), 2: (C, 1), 3: (None, 0)}, members=[(2, C), (1, D)])
+    assert rows_to_ask(state) == (
+        Row(C, uid=2, member=True, new=False, holders=(2,)),
+        Row(D, uid=1, member=True, new=False, holders=()),
+        Row(B, uid=1, member=False, new=True, holders=(1,)),
+        Row(A, uid=0, member=False, new=False, holders=(0,)),
+    )
+
+
+def test_a_version_stands_once_and_answers_for_all_who_hold_it():
+    state = make_state({0: (A, EPOCH), 1: (A, EPOCH), 2: (A, 1)})
+    assert rows_to_ask(state) == (Row(A, uid=0, member=False, new=True, holders=(0, 1, 2)),)
+
+
+@pytest.mark.parametrize("published_epoch", [EPOCH, 1])
+def test_a_members_version_published_again_is_not_new(published_epoch):
+    state = make_state({0: (None, 0), 1: (A, published_epoch)}, members=[(0, A)])
+    (row,) = rows_to_ask(state)
+    assert row == Row(A, uid=0, member=True, new=False, holders=(1,))
+    assert not row.present
+
+
+def test_a_member_whose_uid_another_neuron_took_over_is_still_asked():
+    state = make_state({0: (B, EPOCH)}, members=[(0, A), (7, C)])
+    assert rows_to_ask(state) == (
+        Row(A, uid=0, member=True, new=False, holders=()),
+        Row(C, uid=7, member=True, new=False, holders=()),
+        Row(B, uid=0, member=False, new=True, holders=(0,)),
+    )
+
+
+def test_a_uid_has_at_most_one_new_version():
+    state = make_state({uid: (bytes([10 + uid % 3] * 32), EPOCH) for uid in range(6)})
+    new = [row.uid for row in rows_to_ask(state) if row.new]
+    assert new == [0, 1, 2]

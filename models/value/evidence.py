@@ -52,6 +52,10 @@ COLUMNS = {
 """Type and shape: N rows, M events, H 32, W windows, F 2 folds, S strata, R members, T tried, A admitted, B
 1 + A, V the five of SUMMARY, C members of the next collective."""
 SUMMARY = ("gain", "gain_se", "baseline_bits_per_byte", "known_bits_per_byte", "collective_bits_per_byte")
+BOOKED = ("summary", "trial_gain", "trial_gain_se", "new_bits", "new_bits_se")
+"""Columns that become whole numbers of 10^-9 bit."""
+LARGEST_BITS = 2**31
+"""More than the matrix can say of one event."""
 
 
 class Column(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array_like=True):
@@ -143,7 +147,7 @@ def decode_evidence(data: bytes) -> Evidence:
     """Raises EvidenceError where the bytes are not canonical evidence with agreeing columns and rows in range."""
     try:
         evidence = msgspec.msgpack.decode(data, type=Evidence)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise EvidenceError(f"not the evidence of a vote: {error}") from error
     check_evidence(evidence)
     if encode_evidence(evidence) != data:
@@ -174,6 +178,9 @@ def check_evidence(evidence: Evidence) -> None:
     for name, (kind, letters) in COLUMNS.items():
         _check_column(name, evidence.columns[name], np.dtype(kind).itemsize, letters, sizes)
     _check_indices(evidence, sizes)
+    for name in BOOKED:
+        if not (np.abs(evidence.array(name)) < LARGEST_BITS).all():
+            raise EvidenceError(f"column {name} has a value that is no number of bits")
 
 
 def _check_column(name: str, column: Column, item_bytes: int, letters: str, sizes: dict[str, int]) -> None:

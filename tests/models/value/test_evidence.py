@@ -101,7 +101,15 @@ def test_contradicting_columns_are_found_when_the_round_is_made(voted):
 
 
 @pytest.mark.parametrize(
-    "spoil", [lambda data: data[:-1], lambda data: data + b"\0", lambda data: b"", lambda data: b"\xc1"]
+    "spoil",
+    [
+        lambda data: data[:-1],
+        lambda data: data + b"\0",
+        lambda data: b"",
+        lambda data: b"\xc1",
+        lambda data: data.replace(b"format", b"forma\xff", 1),
+        lambda data: data.replace(b"encodings", b"encoding\xff", 1),
+    ],
 )
 def test_damaged_bytes_are_refused(voted, spoil):
     with pytest.raises(EvidenceError):
@@ -141,6 +149,13 @@ def test_columns_that_do_not_fit_are_refused(voted, sentence, name, column):
     columns = evidence.columns | {name: column(evidence.columns[name])}
     with pytest.raises(EvidenceError, match=sentence):
         decode_evidence(encode_evidence(msgspec.structs.replace(evidence, columns=columns)))
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), 1e300])
+@pytest.mark.parametrize("name", ["summary", "trial_gain", "trial_gain_se", "new_bits", "new_bits_se"])
+def test_values_that_could_not_be_booked_are_refused(voted, name, value):
+    with pytest.raises(EvidenceError, match=f"column {name}"):
+        decode_evidence(encode_evidence(changed(voted[2], name, 0, value)))
 
 
 def test_other_encodings_of_the_same_evidence_are_refused(voted):

@@ -7,6 +7,8 @@ The public API: what the command line uses, and the only names that promise to s
     print(taoray.metagraph(run.home))
 """
 
+import os
+import sys
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -116,6 +118,9 @@ def launch(
         HomeInUse: another driver runs this home.
         ClusterError: an actor did not start, or too few validators answered; the ledger keeps what it has.
     """
+    if "ray" not in sys.modules:
+        # Ray reads this when it is imported. With its token nobody else who logs in on this machine can join.
+        os.environ.setdefault("RAY_AUTH_MODE", "token")
     from cluster.driver import run_network  # brings Ray and torch, which reading a ledger does not need
 
     if epochs < 1:

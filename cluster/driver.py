@@ -18,6 +18,7 @@ from typing import Any
 
 import msgspec
 import ray
+from ray.exceptions import RayError
 
 from actors.host import Host
 from cluster.calls import ask_each
@@ -36,6 +37,9 @@ from cluster.sealing import make_final, seal
 from cluster.show import Quiet, Show
 from ledger.genesis import Genesis
 from models.text.prepare import prepare_corpus
+
+LOCAL = "local"
+"""The address that starts Ray on this machine."""
 
 
 @dataclass(frozen=True)
@@ -99,18 +103,17 @@ def run_network(
 
 @contextmanager
 def _ray(address: str | None, genesis: Genesis, show: Show) -> Iterator[None]:
-    """Join a Ray cluster, or be one; left and ended as it was found.
-
-    `RAY_AUTH_MODE` is left to the user on purpose: unset, Ray turns its token on, so that others who log in on this
-    machine cannot join; set here, after Ray was imported, its core would not take it in.
-    """
-    where = address or os.environ.get("RAY_ADDRESS") or "local"
-    show.step("starting Ray" if where == "local" else f"joining Ray at {where}")
+    """Join a Ray cluster, or be one; left and ended as it was found."""
+    where = address or os.environ.get("RAY_ADDRESS") or LOCAL
+    show.step("starting Ray" if where == LOCAL else f"joining Ray at {where}")
     local: dict[str, Any] = {"include_dashboard": False, "num_cpus": max(2, os.cpu_count() or 1)}
+    options = local if where == LOCAL else {}
     before = signal.getsignal(signal.SIGTERM)
     try:
-        ray.init(address=where, namespace=genesis.hash.hex(), log_to_driver=False, logging_level=logging.ERROR, **local)
-    except (ConnectionError, RuntimeError) as error:
+        ray.init(
+            address=where, namespace=genesis.hash.hex(), log_to_driver=False, logging_level=logging.ERROR, **options
+        )
+    except (ConnectionError, RuntimeError, ValueError, RayError) as error:
         raise ClusterError(f"Ray at {where}: {str(error).splitlines()[0]}") from error
     if threading.current_thread() is threading.main_thread():
         # Ray takes SIGTERM for itself and prints a trace; the handler that was there ends the run cleanly.

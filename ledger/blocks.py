@@ -80,11 +80,13 @@ def compute_roots(extrinsics: tuple[bytes, ...], receipts: tuple[str, ...]) -> t
     return compute_root(extrinsics), compute_root([receipt.encode() for receipt in receipts])
 
 
-def sign_header(header: Header, keypair: Keypair) -> bytes:
-    """The keeper's signature of a header's hash."""
-    return keypair.sign(HEADER_DOMAIN + header.hash)
+def sign_header(header: Header, keypair: Keypair, genesis_hash: bytes) -> bytes:
+    """The keeper's signature of a header's hash, for the network of this genesis only: a key that keeps two networks
+    can't be shown to contradict itself by a block of each.
+    """
+    return keypair.sign(HEADER_DOMAIN + genesis_hash + header.hash)
 
 
-def verify_header(header: Header, signature: bytes) -> bool:
-    """Whether the keeper that the header names signed it."""
-    return verify(header.keeper, HEADER_DOMAIN + header.hash, signature)
+def verify_header(header: Header, signature: bytes, genesis_hash: bytes) -> bool:
+    """Whether the keeper that the header names signed it for the network of this genesis."""
+    return verify(header.keeper, HEADER_DOMAIN + genesis_hash + header.hash, signature)

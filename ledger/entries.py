@@ -9,6 +9,7 @@ from typing import Literal
 from msgspec import Struct
 
 from ledger.extrinsics import Member, Name, StratumName
+from ledger.trust.finality import Weighted as Weighted
 from ledger.units import U16, Hash32, Natural, PublicKey, Q31Part, Rao, Uid
 
 Phase = Literal["closed", "open", "commit"]
@@ -156,13 +157,6 @@ class Collective(Entry, frozen=True, kw_only=True):
 
     strata: tuple[StratumName, ...]
     members: tuple[CollectiveMember, ...]
-
-
-class Weighted(Entry, frozen=True, kw_only=True):
-    """A hotkey and the stake that its vote carries."""
-
-    hotkey: PublicKey
-    stake_rao: Rao
 
 
 class FinalitySet(Entry, frozen=True, kw_only=True):

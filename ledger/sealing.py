@@ -61,7 +61,7 @@ def seal_block(
         keeper=keypair.public,
     )
     block = Block(
-        header=header, extrinsics=tuple(extrinsics), receipts=receipts, signature=sign_header(header, keypair)
+        header=header, extrinsics=tuple(extrinsics), receipts=receipts, signature=sign_header(header, keypair, state.genesis_hash)
     )
     return block, sealed
 
@@ -91,7 +91,7 @@ def validate_header(state: State, parent: Header, block: Block) -> None:
         raise Refusal("wrong_block", f"block {header.height} does not follow block {parent.height} of this chain")
     if header.term < parent.term:
         raise Refusal("wrong_term", f"the block's term is {header.term}, its parent's {parent.term}")
-    if header.keeper != state.keeper or not verify_header(header, block.signature):
+    if header.keeper != state.keeper or not verify_header(header, block.signature, state.genesis_hash):
         raise Refusal("wrong_block", f"block {header.height} is not signed by the keeper that the genesis names")
 
 

@@ -11,9 +11,15 @@ import msgspec
 from msgspec import Struct
 
 from ledger.blocks import Header
-from ledger.entries import Weighted
 from ledger.keys import VOTE_DOMAIN, Keypair, verify
-from ledger.units import Hash32, Natural, PublicKey, Signature64
+from ledger.units import Hash32, Natural, PublicKey, Rao, Signature64
+
+
+class Weighted(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A hotkey and the stake that its vote carries."""
+
+    hotkey: PublicKey
+    stake_rao: Rao
 
 
 class Vote(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

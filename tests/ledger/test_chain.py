@@ -115,7 +115,7 @@ def test_a_replica_refuses_every_altered_block_and_stays_where_it_is(grown, tmp_
 
         def signed(block, keypair=grown.keeper, **fields):
             header = replace(block.header, **fields)
-            return replace(block, header=header, signature=sign_header(header, keypair))
+            return replace(block, header=header, signature=sign_header(header, keypair, grown.chain.genesis_hash))
 
         altered = [
             blocks[2],

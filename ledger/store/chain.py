@@ -10,17 +10,25 @@ from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple
 
-import msgspec
-
-from ledger.blocks import Block, Header, Kind, decode_block, encode_block
-from ledger.entries import FinalitySet, Weighted
-from ledger.errors import DamagedLedger, GenesisError, NotWriter, Refusal, StoreError
-from ledger.genesis import Genesis, decode_genesis, encode_genesis
+from ledger.blocks import Block, Header, Kind
+from ledger.entries import Weighted
+from ledger.errors import DamagedLedger, NotWriter, Refusal, StoreError
+from ledger.genesis import Genesis, encode_genesis
 from ledger.keys import Keypair
 from ledger.sealing import check_block, seal_block, seal_genesis
 from ledger.state import Sealed, State
 from ledger.store.database import Database, WriterLock, as_bytes, as_int, new_database
-from ledger.trust.finality import Vote, decode_vote, encode_vote, is_final, verify_vote
+from ledger.store.mark import Mark, check_final, check_head, mark_path, read_mark, write_mark
+from ledger.store.rows import (
+    read_block,
+    read_finality_set,
+    read_genesis,
+    read_term,
+    read_votes,
+    write_block,
+    write_finality_set,
+)
+from ledger.trust.finality import Vote, encode_vote, is_final, verify_vote
 from ledger.units import blake2b_256
 
 
@@ -59,12 +67,13 @@ class Chain:
         try:
             if path.exists():
                 raise StoreError(f"{path}: there is a ledger here already; open it, or choose another place")
+            mark_path(path).unlink(missing_ok=True)
             with new_database(path) as database:
                 database.query("INSERT INTO meta VALUES (?, ?)", (b"genesis", encode_genesis(genesis)))
                 database.query("INSERT INTO meta VALUES (?, ?)", (b"term", 0))
-                _write_block(database, block, sealed)
+                write_block(database, block, sealed)
                 for epoch in (0, 1):
-                    _write_finality_set(database, epoch, state.finality_set)
+                    write_finality_set(database, epoch, state.finality_set)
         finally:
             lock.release()
         return cls.open(path, write=True, timeout_s=timeout_s)
@@ -88,17 +97,24 @@ class Chain:
         return cls(path, database, lock)
 
     def _load(self) -> None:
+        mark = read_mark(self.path)
         with self._database.snapshot():
             if not self._database.has_schema():
                 raise StoreError(f"{self.path}: the file holds no ledger")
             self.genesis = read_genesis(self._database)
             self.genesis_hash = self.genesis.hash
-            height = as_int(self._database.query("SELECT max(height) FROM blocks")[0][0], 0, "the head's height")
+            height = as_int(
+                self._database.query("SELECT max(height) FROM blocks", height=0)[0][0], 0, "the head's height"
+            )
+            check_head(mark, self._database, height)
             self.head: Header = read_block(self._database, height).header
             self.head_hash = self.head.hash
             self.state = self._load_state()
             self._sets: dict[int, tuple[Weighted, ...]] = {}
             self.final_height = next((at for at in range(height, 0, -1) if self._votes_suffice(at)), 0)
+            check_final(mark, self._database, self.final_height)
+        if self._lock is not None:
+            self._write_mark()
 
     def _load_state(self) -> State:
         state, height = State(self.genesis), self.head.height
@@ -114,7 +130,7 @@ class Chain:
     @property
     def term(self) -> int:
         """The term that this ledger writes blocks for."""
-        return read_term(self._database)
+        return read_term(self._database, self.head.height)
 
     def raise_term(self, term: int) -> None:
         """Write blocks for a higher term from now on; Refusal `wrong_term` if it isn't higher, nor the same."""
@@ -149,14 +165,15 @@ class Chain:
         try:
             with self._database.transaction():
                 self._adopt_term(header.term)
-                _write_block(self._database, block, sealed)
+                write_block(self._database, block, sealed)
                 if header.kind == "close":
-                    _write_finality_set(self._database, header.epoch + 1, self.state.finality_set)
+                    write_finality_set(self._database, header.epoch + 1, self.state.finality_set)
         except BaseException:
             self.state.undo()
             raise
         self.state.accept(sealed)
         self.head, self.head_hash = header, header.hash
+        self._write_mark()
 
     def add_votes(self, height: int, votes: Iterable[Vote]) -> bool:
         """Keep votes for a block; whether it is final now.
@@ -177,6 +194,7 @@ class Chain:
                 self._database.query("INSERT OR REPLACE INTO votes VALUES (?, ?, ?)", values)
         if height > self.final_height and self._votes_suffice(height):
             self.final_height = height
+            self._write_mark()
         return self.is_final(height)
 
     def is_final(self, height: int) -> bool:
@@ -239,6 +257,10 @@ class Chain:
         if self._lock is None:
             raise NotWriter(f"{self.path} was opened to read; open it with write=True to change it")
 
+    def _write_mark(self) -> None:
+        mark = Mark(height=self.head.height, block_hash=self.head_hash.hex(), final_height=self.final_height)
+        write_mark(self.path, mark)
+
     def _adopt_term(self, term: int) -> None:
         """Inside a transaction: move the term's row up to this term, if it isn't there yet."""
         if term < self.term:
@@ -247,72 +269,3 @@ class Chain:
 
     def _votes_suffice(self, height: int) -> bool:
         return is_final(self.votes(height), self.finality_set(height))
-
-
-def read_genesis(database: Database) -> Genesis:
-    """The stored genesis."""
-    rows = database.query("SELECT value FROM meta WHERE name = ?", (b"genesis",), height=0)
-    if not rows:
-        raise DamagedLedger(0, "the genesis is missing")
-    try:
-        return decode_genesis(as_bytes(rows[0][0], 0, "the genesis"))
-    except GenesisError as error:
-        raise DamagedLedger(0, f"the genesis can't be read: {error}") from None
-
-
-def read_term(database: Database) -> int:
-    """The term's row."""
-    rows = database.query("SELECT value FROM meta WHERE name = ?", (b"term",))
-    return as_int(rows[0][0] if rows else None, None, "the term")
-
-
-def read_block(database: Database, height: int) -> Block:
-    """One block, whose stored hash and height are compared with its header."""
-    rows = database.query("SELECT hash, block FROM blocks WHERE height = ?", (height,), height=height)
-    if not rows:
-        raise DamagedLedger(height, "the block is missing")
-    stored_hash, encoded = rows[0]
-    try:
-        block = decode_block(as_bytes(encoded, height, "the block"))
-    except ValueError as error:
-        raise DamagedLedger(height, f"the block can't be read: {error}") from None
-    if block.height != height or block.hash != stored_hash:
-        raise DamagedLedger(height, "the block's header is not what its hash and height say")
-    return block
-
-
-def read_votes(database: Database, height: int) -> list[Vote]:
-    """The votes stored for a block, by hotkey."""
-    rows = database.query("SELECT hotkey, vote FROM votes WHERE height = ? ORDER BY hotkey", (height,), height=height)
-    try:
-        votes = [decode_vote(as_bytes(encoded, height, "a vote")) for _, encoded in rows]
-    except ValueError as error:
-        raise DamagedLedger(height, f"a vote can't be read: {error}") from None
-    for (hotkey, _), vote in zip(rows, votes, strict=True):
-        if vote.hotkey != hotkey or vote.height != height:
-            raise DamagedLedger(height, "a vote is stored under another hotkey or height than it names")
-    return votes
-
-
-def read_finality_set(database: Database, epoch: int, height: int) -> tuple[Weighted, ...]:
-    """The stored finality set of an epoch; errors name the height of a block that it votes on."""
-    rows = database.query("SELECT members FROM finality WHERE epoch = ?", (epoch,), height=height)
-    try:
-        encoded = as_bytes(rows[0][0] if rows else None, height, "the finality set")
-        return msgspec.msgpack.decode(encoded, type=FinalitySet).members
-    except ValueError as error:
-        raise DamagedLedger(height, f"the finality set of epoch {epoch} can't be read: {error}") from None
-
-
-def _write_block(database: Database, block: Block, sealed: Sealed) -> None:
-    database.query("INSERT INTO blocks VALUES (?, ?, ?)", (block.height, block.hash, encode_block(block)))
-    for key, value in sealed.rows:
-        if value is None:
-            database.query("DELETE FROM state WHERE key = ?", (key,))
-        else:
-            database.query("INSERT OR REPLACE INTO state VALUES (?, ?)", (key, value))
-
-
-def _write_finality_set(database: Database, epoch: int, members: tuple[Weighted, ...]) -> None:
-    encoded = msgspec.msgpack.encode(FinalitySet(members=members))
-    database.query("INSERT OR REPLACE INTO finality VALUES (?, ?)", (epoch, encoded))

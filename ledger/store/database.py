@@ -96,7 +96,7 @@ class Database:
         """Whether the tables have been made; StoreError if they are of another format."""
         if not self.query("SELECT 1 FROM sqlite_schema WHERE name = 'blocks'", height=0):
             return False
-        written = self.query("PRAGMA user_version")[0][0]
+        written = self.query("PRAGMA user_version", height=0)[0][0]
         if written != FORMAT:
             raise StoreError(f"{self.path}: the file has format {written}, this version reads format {FORMAT}")
         return True
@@ -107,6 +107,9 @@ class Database:
             return self._connection.execute(statement, values).fetchall()
         except sqlite3.Error as error:
             raise _translate(error, self.path, height) from error
+        except UnicodeDecodeError as error:
+            # Of SQLite's message, where it quotes a damaged schema.
+            raise DamagedLedger(height, f"{self.path}: SQLite's complaint is no text: {error.object!r}") from error
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
@@ -141,8 +144,11 @@ def new_database(path: Path) -> Iterator[Database]:
     all.
     """
     partial = path.with_name(path.name + ".new")
-    for leftover in (partial, partial.with_name(partial.name + "-wal"), partial.with_name(partial.name + "-shm")):
-        leftover.unlink(missing_ok=True)
+    # A log left by a database that was removed would be read into the new one.
+    for leftover in (path.name, partial.name):
+        for suffix in ("-wal", "-shm"):
+            path.with_name(leftover + suffix).unlink(missing_ok=True)
+    partial.unlink(missing_ok=True)
     database = Database(partial, write=True)
     try:
         with database.transaction():

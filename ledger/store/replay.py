@@ -15,8 +15,9 @@ from ledger.errors import DamagedLedger, GenesisError, Refusal, StoreError
 from ledger.genesis import Genesis
 from ledger.sealing import check_block, seal_genesis
 from ledger.state import State
-from ledger.store.chain import read_block, read_finality_set, read_genesis, read_term, read_votes
 from ledger.store.database import Database, as_bytes, as_int
+from ledger.store.mark import Mark, check_final, check_head, read_mark
+from ledger.store.rows import read_block, read_finality_set, read_genesis, read_term, read_votes
 from ledger.trust.finality import Vote, is_final, verify_vote
 
 
@@ -70,15 +71,16 @@ def verify(path: str | Path) -> Verified:
     path = Path(path)
     if not path.is_file():
         raise StoreError(f"{path}: there is no ledger here")
+    mark = read_mark(path)
     database = Database(path, write=False)
     try:
         with database.snapshot():
-            return _verify(database)
+            return _verify(database, mark)
     finally:
         database.close()
 
 
-def _verify(database: Database) -> Verified:
+def _verify(database: Database, mark: Mark | None) -> Verified:
     if not database.has_schema():
         raise DamagedLedger(0, f"{database.path}: the file holds no ledger")
     genesis = read_genesis(database)
@@ -99,6 +101,8 @@ def _verify(database: Database) -> Verified:
     _check_finality_sets(database, sets, block.height)
     _check_state(database, state, block.height)
     _check_rest(database, block, vote_count)
+    check_head(mark, database, block.height)
+    check_final(mark, database, final_height)
     supply = state.supply()
     return Verified(
         network=genesis.network,
@@ -118,7 +122,7 @@ def _verify(database: Database) -> Verified:
 def _read_heights(database: Database) -> list[int]:
     """The stored heights, which have to be 0, 1, 2 and so on."""
     rows = database.query("SELECT height FROM blocks ORDER BY height", height=0)
-    heights = [as_int(row[0], None, "a height") for row in rows]
+    heights = [as_int(row[0], 0, "a height") for row in rows]
     for expected, height in enumerate(heights):
         if height != expected:
             raise DamagedLedger(expected, f"the block is missing; the next one stored has height {height}")
@@ -162,7 +166,7 @@ def _check_rest(database: Database, head: Block, vote_count: int) -> None:
     height = head.height
     if database.query("SELECT count(*) FROM votes", height=height)[0][0] != vote_count:
         raise DamagedLedger(height, "there are votes for blocks that don't exist")
-    if read_term(database) < head.header.term:
+    if read_term(database, height) < head.header.term:
         raise DamagedLedger(height, "the term's row is below the head's term")
     complaint = database.query("PRAGMA integrity_check(1)", height=height)[0][0]
     if complaint != b"ok":

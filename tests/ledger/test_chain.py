@@ -226,7 +226,7 @@ def test_a_full_disk_is_an_error_that_changes_nothing(network):
 def test_a_creation_that_was_cut_off_leaves_no_ledger(network, tmp_path, monkeypatch):
     path = tmp_path / "cut.sqlite"
     with monkeypatch.context() as patch:
-        patch.setattr(chain_module, "_write_finality_set", lambda *_: 1 / 0)
+        patch.setattr(chain_module, "write_finality_set", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             Chain.create(path, network.genesis)
     assert not path.exists()
@@ -276,12 +276,12 @@ _TORN = """
 import os, sys
 import ledger.store.chain as chain_module
 from ledger.keys import Keypair
-write = chain_module._write_block
+write = chain_module.write_block
 def torn(database, block, sealed):
     write(database, block, sealed)
     database.query("PRAGMA cache_spill = 1")
     os.kill(os.getpid(), 9)
-chain_module._write_block = torn
+chain_module.write_block = torn
 chain = chain_module.Chain.open(sys.argv[1], write=True)
 chain.build("open", [], term=0, keypair=Keypair.from_seed(bytes.fromhex(sys.argv[2])))
 """

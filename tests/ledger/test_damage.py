@@ -135,6 +135,56 @@ def test_a_flip_anywhere_in_the_file_is_found_or_in_unused_space(copy: Path, sto
     assert None not in heights
 
 
+@pytest.fixture(scope="module")
+def killed(tmp_path_factory: pytest.TempPathFactory, network_class: type) -> Path:
+    """What kill -9 leaves of a chain of one closed epoch: all of it is still in the write-ahead log."""
+    network = network_class(tmp_path_factory.mktemp("running") / "chain.sqlite", validators=3, peers=2)
+    network.run_epoch()
+    folder = tmp_path_factory.mktemp("killed")
+    for name in ("chain.sqlite", "chain.sqlite-wal", "chain.sqlite.head"):
+        shutil.copy(network.chain.path.with_name(name), folder)
+    network.chain.close()
+    return folder / "chain.sqlite"
+
+
+def _damaged_logs(log: bytes) -> Iterator[bytes]:
+    random_source = random.Random(11)
+    for _ in range(8):
+        yield _flip(log, random_source.randrange(len(log)), random_source.randrange(8))
+        yield log[: random_source.randrange(len(log))]
+    yield b""
+
+
+def test_a_damaged_or_shortened_log_is_found(killed: Path, tmp_path: Path) -> None:
+    log = killed.with_name("chain.sqlite-wal").read_bytes()
+    for number, damaged in enumerate(_damaged_logs(log)):
+        path = shutil.copytree(killed.parent, tmp_path / str(number)) / "chain.sqlite"
+        path.with_name("chain.sqlite-wal").write_bytes(damaged)
+        _assert_found(path)
+        with pytest.raises(DamagedLedger, match=r"remove chain\.sqlite\.head"):
+            Chain.open(path, write=True)
+
+
+def test_a_whole_log_is_read_and_without_its_mark_a_short_one_too(killed: Path, tmp_path: Path) -> None:
+    path = shutil.copytree(killed.parent, tmp_path / "left") / "chain.sqlite"
+    assert verify(path).final_height == 3
+    path.with_name("chain.sqlite-wal").unlink()
+    path.with_name("chain.sqlite.head").write_bytes(b"{")
+    with Chain.open(path, write=True) as chain:
+        assert chain.head.height < 3
+
+
+def test_a_chain_where_an_older_one_was_removed_reads_nothing_of_its_log(
+    killed: Path, tmp_path: Path, network_class: type
+) -> None:
+    for name in ("chain.sqlite-wal", "chain.sqlite.head"):
+        shutil.copy(killed.with_name(name), tmp_path)
+    network = network_class(tmp_path / "chain.sqlite", validators=2, peers=1)
+    network.run_epoch()
+    network.chain.close()
+    assert verify(network.chain.path).height == 3
+
+
 def test_opening_a_chain_whose_state_rows_changed_is_refused(copy: Path) -> None:
     row = next(row for row in _rows(copy, "state", "value") if row[1][:1] == b"a")
     _overwrite(copy, "state", "value", row, _flip(row[0], len(row[0]) - 1, 0))

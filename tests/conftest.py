@@ -1,12 +1,16 @@
-"""Shared by all rooms: where the small network's configuration is, and one thread for torch."""
+"""Shared by all rooms: where the small network's configuration is, one thread for torch, no limit on a test's time."""
 
 import os
 import sysconfig
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# No test asserts on time, so none fails on a busy machine.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 
 @pytest.fixture(scope="session")

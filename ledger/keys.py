@@ -19,6 +19,9 @@ SEED_DOMAIN = b"taoray/seed/1"
 GENESIS_DOMAIN = b"taoray/genesis/1"
 HEADER_DOMAIN = b"taoray/header/1"
 VOTE_DOMAIN = b"taoray/vote/1"
+PROMISE_DOMAIN = b"taoray/promise/1"
+MANDATE_DOMAIN = b"taoray/mandate/1"
+MESSAGE_DOMAIN = b"taoray/message/1"
 
 SS58_PREFIX = 42
 """The generic Substrate prefix, which Bittensor's addresses have too."""

@@ -213,6 +213,15 @@ class State:
         supply = self.supply()
         return Sealed(trie.root, trie, rows, supply.free_rao, supply.pools_rao)
 
+    def previous_rows(self) -> list[tuple[bytes, bytes | None]]:
+        """What was written since the last accept, as it was before: full keys with their old encoded values, None where
+        there was no entry.
+        """
+        return [
+            (table.prefix + key, None if old is None else _ENCODER.encode(old))
+            for (table, key), old in self._touched().items()
+        ]
+
     def accept(self, sealed: Sealed) -> None:
         """Adopt what was sealed; it can't be undone any more."""
         self._trie, self._free_rao, self._pools_rao = sealed.trie, sealed.free_rao, sealed.pools_rao

@@ -203,14 +203,12 @@ class State:
 
     def seal(self) -> Sealed:
         """The root and rows of what was written since the last accept. DamagedLedger if RAO appeared or vanished."""
-        trie, rows = self._trie, []
+        rows: list[tuple[bytes, bytes | None]] = []
         for table, key in self._touched():
-            entry = table.get(key)
-            encoded = None if entry is None else _ENCODER.encode(entry)
-            trie = trie.delete(table.prefix + key) if encoded is None else trie.put(table.prefix + key, encoded)
-            rows.append((table.prefix + key, encoded))
-        check_supply(self)
-        supply = self.supply()
+            entry = table.entries.get(key)
+            rows.append((table.prefix + key, None if entry is None else _ENCODER.encode(entry)))
+        supply = check_supply(self)
+        trie = self._trie.update(rows)
         return Sealed(trie.root, trie, rows, supply.free_rao, supply.pools_rao)
 
     def previous_rows(self) -> list[tuple[bytes, bytes | None]]:
@@ -275,8 +273,8 @@ def _rao(entry: Entry | None) -> int:
     return entry.total_rao if isinstance(entry, Pool) else 0
 
 
-def check_supply(state: State) -> None:
-    """DamagedLedger unless issuance = free balances + pools = genesis + minted - burned."""
+def check_supply(state: State) -> Supply:
+    """The supply; DamagedLedger unless issuance = free balances + pools = genesis + minted - burned."""
     supply = state.supply()
     held = supply.free_rao + supply.pools_rao
     made = supply.genesis_rao + supply.minted_rao - supply.burned_rao
@@ -285,3 +283,4 @@ def check_supply(state: State) -> None:
             state.globals.height,
             f"balances and pools hold {held} RAO, issuance is {supply.issuance_rao}, genesis + minted - burned {made}",
         )
+    return supply

@@ -29,10 +29,7 @@ _TAO = re.compile(r"([0-9]+)(?:\.([0-9]{1,9}))?")
 
 def blake2b_256(*parts: bytes) -> bytes:
     """BLAKE2b with a 32-byte digest (RFC 7693) of the parts' concatenation."""
-    digest = hashlib.blake2b(digest_size=32)
-    for part in parts:
-        digest.update(part)
-    return digest.digest()
+    return hashlib.blake2b(b"".join(parts), digest_size=32).digest()
 
 
 def format_tao(rao: int) -> str:

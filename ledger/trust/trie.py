@@ -1,49 +1,63 @@
 """The authenticated state map: a compressed binary Merkle trie over BLAKE2b-256 of the keys.
 
 Invariants: the root depends on the entries alone, not on the order in which they came; an update makes O(log n) new
-nodes and leaves the old trie as it was, so a block that fails is undone by keeping the old root; each new node is
-hashed once, when a root is asked for.
+nodes an entry, shares them among the entries of one update, and leaves the old trie as it was, so a block that fails is
+undone by keeping the old root; the way from an entry (or from the one in its place) to the root proves what the root
+commits to.
 """
+
+from bisect import bisect_left
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from msgspec import Struct
 
 from ledger.units import blake2b_256
 
 _LEAF = b"\x00"
 _INNER = b"\x01"
 _KEY_BITS = 256
+_BITS = [bit.to_bytes(2, "big") for bit in range(_KEY_BITS)]
 EMPTY_ROOT = blake2b_256(b"\x02")
 
 
-class Leaf:
+# Nodes reach only downwards, so no cycle can form: without tracking, a collection does not walk a million of them.
+class Leaf(Struct, frozen=True, gc=False):
     """One entry: the path is the key's hash as a number, whose highest bit is the first turn."""
 
-    __slots__ = ("hash", "path")
-
-    def __init__(self, path: int, value: bytes) -> None:
-        self.path = path
-        self.hash = blake2b_256(_LEAF, path.to_bytes(32, "big"), blake2b_256(value))
+    path: int
+    value_hash: bytes
+    hash: bytes
 
 
-class Inner:
+class Inner(Struct, frozen=True, gc=False):
     """A fork at `bit` (counted from the highest): everything below shares the bits before it with `path`."""
 
-    __slots__ = ("_hash", "bit", "left", "path", "right")
-
-    def __init__(self, bit: int, path: int, left: "Node", right: "Node") -> None:
-        self.bit = bit
-        self.path = path
-        self.left = left
-        self.right = right
-        self._hash: bytes | None = None
-
-    @property
-    def hash(self) -> bytes:
-        """BLAKE2b-256 over the fork's place and its two sides."""
-        if self._hash is None:
-            self._hash = blake2b_256(_INNER, self.bit.to_bytes(2, "big"), self.left.hash, self.right.hash)
-        return self._hash
+    bit: int
+    path: int
+    left: "Node"
+    right: "Node"
+    hash: bytes
 
 
 Node = Leaf | Inner
+
+
+class Step(NamedTuple):
+    """One fork on the way down to an entry: its bit, and the hash of the side that was not taken."""
+
+    bit: int
+    sibling: bytes
+
+
+class Found(NamedTuple):
+    """Where a key's path ends: the key's own leaf or, where there is none, the one that stands in its place; and the
+    forks from the root down.
+    """
+
+    path: int
+    value_hash: bytes
+    steps: tuple[Step, ...]
 
 
 class Trie:
@@ -59,17 +73,130 @@ class Trie:
         """The hash that commits to every key and value."""
         return EMPTY_ROOT if self._node is None else self._node.hash
 
-    def put(self, key: bytes, value: bytes) -> "Trie":
-        """This trie with the entry added or replaced."""
-        return Trie(_put(self._node, Leaf(_path(key), value)))
+    def update(self, changes: Iterable[tuple[bytes, bytes | None]]) -> "Trie":
+        """This trie with entries added, replaced, or removed (None); of two changes of one key the last counts."""
+        by_path = {hash_path(key): value for key, value in changes}
+        paths = sorted(by_path)
+        values = [by_path[path] for path in paths]
+        leaves = [
+            None if value is None else _leaf(path, blake2b_256(value))
+            for path, value in zip(paths, values, strict=True)
+        ]
+        return Trie(_Update(paths, leaves).apply(self._node, 0, len(paths)))
 
-    def delete(self, key: bytes) -> "Trie":
-        """This trie without the entry; a key that isn't there changes nothing."""
-        return Trie(_delete(self._node, _path(key)))
+    def find(self, key: bytes) -> Found | None:
+        """The way to the key's leaf or, where there is none, to the one leaf that proves it; None in an empty trie."""
+        node, path, steps = self._node, hash_path(key), []
+        if node is None:
+            return None
+        while isinstance(node, Inner):
+            taken, other = (node.right, node.left) if _turn(path, node.bit) else (node.left, node.right)
+            steps.append(Step(node.bit, other.hash))
+            node = taken
+        return Found(node.path, node.value_hash, tuple(steps))
 
 
-def _path(key: bytes) -> int:
+class _Update:
+    """The changes of one update in the order of their paths, merged into a trie from the root down."""
+
+    __slots__ = ("leaves", "paths")
+
+    def __init__(self, paths: list[int], leaves: list[Leaf | None]) -> None:
+        self.paths = paths
+        self.leaves = leaves
+
+    def apply(self, node: Node | None, first: int, last: int) -> Node | None:
+        """The node with the changes from `first` up to `last` (excluded)."""
+        if first == last:
+            return node
+        if node is None or isinstance(node, Leaf):
+            return self._replace(node, first, last)
+        fork = min(_fork_bit(node.path, self.paths[first]), _fork_bit(node.path, self.paths[last - 1]))
+        if fork < node.bit:
+            middle = self._split(fork, first, last)
+            if _turn(node.path, fork):
+                return _join(fork, self.apply(None, first, middle), self.apply(node, middle, last))
+            return _join(fork, self.apply(node, first, middle), self.apply(None, middle, last))
+        middle = self._split(node.bit, first, last)
+        left, right = self.apply(node.left, first, middle), self.apply(node.right, middle, last)
+        return node if left is node.left and right is node.right else _join(node.bit, left, right)
+
+    def _replace(self, old: Leaf | None, first: int, last: int) -> Node | None:
+        """A tree of the changes, and of what was there unless they replace or remove it."""
+        if last - first == 1 and (old is None or old.path == self.paths[first]):
+            return self.leaves[first]
+        leaves = [leaf for leaf in self.leaves[first:last] if leaf is not None]
+        if old is not None:
+            at = bisect_left(self.paths, old.path, first, last)
+            if at == last or self.paths[at] != old.path:
+                leaves.append(old)
+                leaves.sort(key=_path_of)
+        return _grow(leaves)
+
+    def _split(self, bit: int, first: int, last: int) -> int:
+        """The first change that turns right at the bit; all of them share the bits before it."""
+        below = _KEY_BITS - 1 - bit
+        return bisect_left(self.paths, (self.paths[first] >> below | 1) << below, first, last)
+
+
+def hash_path(key: bytes) -> int:
+    """Where a key stands in every trie."""
     return int.from_bytes(blake2b_256(key), "big")
+
+
+def compute_found_root(key: bytes, found: Found) -> bytes:
+    """The root of a trie in which the way of this key ends like this; ValueError if no trie's does.
+
+    The key is in that trie if `found.path` is its own, and is proven absent if not.
+    """
+    bits = [step.bit for step in found.steps]
+    if not all(before < after for before, after in zip([-1, *bits], [*bits, _KEY_BITS], strict=True)):
+        raise ValueError("the forks of a way come in the order of their bits, each once")
+    path = hash_path(key)
+    if any(_turn(path, bit) != _turn(found.path, bit) for bit in bits):
+        raise ValueError("the way leads to a leaf at which the key's own does not end")
+    node_hash = _leaf(found.path, found.value_hash).hash
+    for bit, sibling in reversed(found.steps):
+        sides = (sibling, node_hash) if _turn(path, bit) else (node_hash, sibling)
+        node_hash = _hash_inner(bit, *sides)
+    return node_hash
+
+
+def _leaf(path: int, value_hash: bytes) -> Leaf:
+    return Leaf(path, value_hash, blake2b_256(_LEAF + path.to_bytes(32, "big") + value_hash))
+
+
+def _hash_inner(bit: int, left: bytes, right: bytes) -> bytes:
+    return blake2b_256(_INNER + _BITS[bit] + left + right)
+
+
+def _join(bit: int, left: Node | None, right: Node | None) -> Node | None:
+    """The fork of two sides, or the one that is there."""
+    if left is None or right is None:
+        return left if right is None else right
+    return Inner(bit, left.path, left, right, _hash_inner(bit, left.hash, right.hash))
+
+
+def _grow(leaves: Sequence[Leaf]) -> Node | None:
+    """The tree of leaves that are sorted by path, in one pass: a fork is made as soon as its right side is complete."""
+    nodes: list[Node | None] = []
+    forks: list[int] = []
+    last = -1
+    for leaf in leaves:
+        fork = -1 if last < 0 else _fork_bit(last, leaf.path)
+        _close_forks(nodes, forks, fork)
+        nodes.append(leaf)
+        if last >= 0:
+            forks.append(fork)
+        last = leaf.path
+    _close_forks(nodes, forks, -1)
+    return nodes[0] if nodes else None
+
+
+def _close_forks(nodes: list[Node | None], forks: list[int], above: int) -> None:
+    while forks and forks[-1] > above:
+        right, left = nodes.pop(), nodes.pop()
+        nodes.append(_join(forks.pop(), left, right))
 
 
 def _turn(path: int, bit: int) -> int:
@@ -81,30 +208,5 @@ def _fork_bit(first: int, second: int) -> int:
     return _KEY_BITS - (first ^ second).bit_length()
 
 
-def _put(node: Node | None, leaf: Leaf) -> Node:
-    if node is None:
-        return leaf
-    fork = _fork_bit(node.path, leaf.path)
-    if isinstance(node, Inner) and fork >= node.bit:
-        if _turn(leaf.path, node.bit):
-            return Inner(node.bit, node.path, node.left, _put(node.right, leaf))
-        return Inner(node.bit, node.path, _put(node.left, leaf), node.right)
-    if fork == _KEY_BITS:
-        return leaf
-    left, right = (node, leaf) if _turn(leaf.path, fork) else (leaf, node)
-    return Inner(fork, leaf.path, left, right)
-
-
-def _delete(node: Node | None, path: int) -> Node | None:
-    if node is None or isinstance(node, Leaf):
-        return None if node is not None and node.path == path else node
-    if _fork_bit(node.path, path) < node.bit:
-        return node
-    side, other = (node.right, node.left) if _turn(path, node.bit) else (node.left, node.right)
-    kept = _delete(side, path)
-    if kept is side:
-        return node
-    if kept is None:
-        return other
-    left, right = (other, kept) if _turn(path, node.bit) else (kept, other)
-    return Inner(node.bit, other.path, left, right)
+def _path_of(leaf: Leaf) -> int:
+    return leaf.path

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ledger.trust.merkle import EMPTY_ROOT, compute_root
-from ledger.trust.trie import Trie
+from ledger.trust.trie import Found, Trie, compute_found_root, hash_path
 from ledger.units import blake2b_256
 
 items = st.lists(st.binary(max_size=8), max_size=12)
@@ -26,13 +26,6 @@ def test_roots_are_those_of_the_tree():
     assert compute_root([leaf[0] + leaf[1]]) != compute_root([b"a", b"b"])
 
 
-def _build(pairs) -> Trie:
-    trie = Trie()
-    for key, value in pairs:
-        trie = trie.put(key, value)
-    return trie
-
-
 def _obvious_root(pairs: dict[bytes, bytes]) -> bytes:
     """The same root by splitting the sorted leaves at each bit that tells them apart."""
 
@@ -48,30 +41,78 @@ def _obvious_root(pairs: dict[bytes, bytes]) -> bytes:
     return node(leaves) if leaves else blake2b_256(b"\2")
 
 
+changes = st.lists(st.dictionaries(st.binary(max_size=1), st.none() | st.binary(max_size=4), max_size=12), max_size=6)
+
+
 @given(entries, st.randoms(use_true_random=False))
 def test_the_trie_has_the_obvious_root_in_whatever_order_it_is_built(pairs, order):
     shuffled = list(pairs.items())
     order.shuffle(shuffled)
-    assert _build(shuffled).root == _obvious_root(pairs)
+    trie = Trie()
+    for entry in shuffled:
+        trie = trie.update([entry])
+    assert trie.root == Trie().update(shuffled).root == _obvious_root(pairs)
 
 
-@given(entries, entries)
-def test_deleting_and_overwriting_leave_no_trace(kept, extra):
-    trie = _build(extra.items())
-    for key, value in kept.items():
-        trie = trie.put(key, value)
-    before = trie.root
-    shorter = trie
-    for key in extra.keys() - kept.keys():
-        shorter = shorter.delete(key)
-    assert shorter.root == _obvious_root(kept)
-    assert shorter.delete(b"never there").root == shorter.root
-    assert trie.root == before
+@given(entries, changes)
+def test_updates_leave_no_trace_of_what_was_there(pairs, updates):
+    trie, expected = Trie().update(pairs.items()), dict(pairs)
+    for update in updates:
+        before, old_root = trie, trie.root
+        trie = trie.update(update.items())
+        expected = {key: value for key, value in (expected | update).items() if value is not None}
+        assert trie.root == _obvious_root(expected)
+        assert before.root == old_root
+        for key in update:
+            assert (trie.find(key) is None) == (not expected)
+
+
+@given(entries, st.binary(max_size=4))
+def test_the_way_to_a_key_proves_that_it_is_there_or_not(pairs, asked):
+    trie = Trie().update(pairs.items())
+    for key in (*pairs, asked):
+        found = trie.find(key)
+        if found is None:
+            assert not pairs
+            continue
+        assert compute_found_root(key, found) == trie.root
+        assert (found.path == hash_path(key)) == (key in pairs)
+        if key in pairs:
+            assert found.value_hash == blake2b_256(pairs[key])
+
+
+def _refused_or_another_root(key: bytes, found: Found, root: bytes) -> bool:
+    try:
+        return compute_found_root(key, found) != root
+    except ValueError:
+        return True
+
+
+def test_no_altered_way_proves_anything():
+    trie = Trie().update((str(index).encode(), b"value") for index in range(64))
+    key, absent = b"7", b"absent"
+    found, beside = trie.find(key), trie.find(absent)
+    assert _refused_or_another_root(key, beside, trie.root)
+    assert _refused_or_another_root(absent, found, trie.root)
+    other = [step for step in found.steps if step != found.steps[0]]
+    altered = [
+        found._replace(value_hash=bytes(32)),
+        found._replace(path=found.path ^ 1),
+        found._replace(steps=tuple(other)),
+        found._replace(steps=(*found.steps, found.steps[-1])),
+        found._replace(steps=tuple(reversed(found.steps))),
+        found._replace(steps=(found.steps[0]._replace(bit=300), *other)),
+        found._replace(steps=(found.steps[0]._replace(bit=-1), *other)),
+        *(
+            found._replace(steps=(*found.steps[:at], step._replace(sibling=bytes(32)), *found.steps[at + 1 :]))
+            for at, step in enumerate(found.steps)
+        ),
+    ]
+    assert all(_refused_or_another_root(key, way, trie.root) for way in altered)
 
 
 def test_an_update_hashes_a_logarithm_of_what_exists(monkeypatch):
-    trie = _build((str(index).encode(), b"x") for index in range(4096))
-    assert trie.root
+    trie = Trie().update((str(index).encode(), b"x") for index in range(4096))
     calls = []
 
     def counted(*parts: bytes) -> bytes:
@@ -80,5 +121,5 @@ def test_an_update_hashes_a_logarithm_of_what_exists(monkeypatch):
 
     monkeypatch.setattr("ledger.trust.trie.blake2b_256", counted)
     key = str(random.Random(1).randrange(4096)).encode()
-    assert trie.put(key, b"y").root != trie.root
+    assert trie.update([(key, b"y")]).root != trie.root
     assert len(calls) < 40

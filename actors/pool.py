@@ -4,7 +4,9 @@ Invariants:
 * every wait has a deadline; when the time for everything is over the rest is given up and told;
 * only receipts (small) are fetched here; what they stand for (log-probabilities) stays in the object store and goes
   from host to validator by reference;
-* a host that stops answering is killed and restarted, never waited for twice in a row.
+* a host that stops answering is killed and restarted, never waited for twice in a row;
+* a host that is down is asked nothing until it has answered a ping, in this run or in a later one: a call to an actor
+  that restarts fails at once, and would look like one more death under an innocent task.
 """
 
 import time
@@ -48,6 +50,7 @@ class Pool:
 
     def __init__(self, hosts: Mapping[str, Handle], start_quarantine: Callable[[], Handle]) -> None:
         self._hosts = dict(hosts)
+        self._down: set[str] = set()
         self._start_quarantine = start_quarantine
 
     @property
@@ -67,7 +70,7 @@ class Pool:
     ) -> Round:
         """Have all tasks answered, or learn why not. Never raises for what a host does, never exceeds `deadline_s`."""
         dispatcher = Dispatcher(tasks, homes)
-        flight = _Flight(dispatcher, self._handle, send, task_deadline_s)
+        flight = _Flight(dispatcher, self._handle, send, task_deadline_s, self._down)
         end = time.monotonic() + deadline_s
         while not dispatcher.done:
             while (ask := dispatcher.next_ask()) is not None:
@@ -96,7 +99,12 @@ class _Flight:
     """The calls that are under way: maps references back to asks, and time to deadlines."""
 
     def __init__(
-        self, dispatcher: Dispatcher, handle: Callable[[str], Handle], send: Send, task_deadline_s: float
+        self,
+        dispatcher: Dispatcher,
+        handle: Callable[[str], Handle],
+        send: Send,
+        task_deadline_s: float,
+        down: set[str],
     ) -> None:
         self.landed: dict[Task, tuple[Any, tuple[Reference, ...]]] = {}
         self._dispatcher = dispatcher
@@ -106,6 +114,11 @@ class _Flight:
         self._asks: dict[Reference, tuple[Ask, tuple[Reference, ...]]] = {}
         self._pings: dict[Reference, tuple[str, float]] = {}
         self._due: dict[str, float] = {}
+        self._down = down
+        self._dying: dict[Reference, str] = {}
+        for host in tuple(down):
+            dispatcher.crashed(host)
+            self._ping(host)
 
     def send(self, ask: Ask) -> None:
         if len(self._dispatcher.flying(ask.host)) == 1:
@@ -115,7 +128,7 @@ class _Flight:
 
     def land(self, timeout_s: float) -> None:
         """Wait for whatever comes first, at most `timeout_s`, and report it."""
-        waiting = [*self._asks, *self._pings]
+        waiting = [*self._asks, *self._pings, *self._dying]
         if not waiting:
             time.sleep(timeout_s)
             return
@@ -137,9 +150,10 @@ class _Flight:
                 continue
             self._due[host] = now + self._task_deadline_s
             if self._dispatcher.missed(host):
-                self._forget(host)
+                # A ping sent now could be answered by the process that is about to die: its own call's end comes first.
+                self._down.add(host)
+                self._dying[self._forget(host)[0]] = host
                 ray.kill(self._handle(host), no_restart=False)
-                self._ping(host)
 
     def abandon(self) -> None:
         """Forget what is still under way: its answers are not wanted any more."""
@@ -147,16 +161,21 @@ class _Flight:
             ray.cancel(reference, force=False)
         self._asks.clear()
         self._pings.clear()
+        self._dying.clear()
 
     def _report(self, reference: Reference) -> None:
         if reference in self._pings:
             host, _ = self._pings.pop(reference)
             try:
                 ray.get(reference, timeout=PING_DEADLINE_S)
+                self._down.discard(host)
                 self._dispatcher.up(host)
             except RayError:
                 time.sleep(0.05)
                 self._ping(host)
+            return
+        if reference in self._dying:
+            self._ping(self._dying.pop(reference))
             return
         if reference not in self._asks:
             return
@@ -175,11 +194,15 @@ class _Flight:
             self.landed[ask.task] = (receipt, payload)
             self._dispatcher.answered(ask)
 
-    def _forget(self, host: str) -> None:
-        for reference in [r for r, (ask, _) in self._asks.items() if ask.host == host]:
+    def _forget(self, host: str) -> list[Reference]:
+        """Expect nothing more of a host; returns the calls that were under way, oldest first."""
+        references = [reference for reference, (ask, _) in self._asks.items() if ask.host == host]
+        for reference in references:
             del self._asks[reference]
+        return references
 
     def _ping(self, host: str) -> None:
+        self._down.add(host)
         self._pings[self._handle(host).ping.remote()] = (host, time.monotonic())
 
 

@@ -8,7 +8,7 @@ from typing import Literal
 
 from msgspec import Struct
 
-from ledger.extrinsics import Member, Name, StratumName
+from ledger.extrinsics import Description, Endpoint, Link, Member, Name, StratumName
 from ledger.trust.finality import Weighted as Weighted
 from ledger.units import U16, Hash32, Natural, PublicKey, Q31Part, Rao, Uid
 
@@ -52,9 +52,58 @@ class Nonce(Entry, frozen=True, kw_only=True):
 
 
 class Owner(Entry, frozen=True, kw_only=True):
-    """The coldkey that a hotkey belongs to, since its first registration."""
+    """The coldkey that a hotkey belongs to, since its first registration, and the first hotkey of its line.
+
+    Stake, take, identity, offences and limits are kept under the origin, so that a swap moves one row for one staker
+    and a million.
+    """
 
     coldkey: PublicKey
+    origin: PublicKey
+
+
+class Line(Entry, frozen=True, kw_only=True):
+    """By origin: the hotkey that others were swapped for, last."""
+
+    hotkey: PublicKey
+
+
+class Delegate(Entry, frozen=True, kw_only=True):
+    """By origin: what the hotkey keeps of its dividends, in parts of 65535, and the epoch that it was set for."""
+
+    take: U16
+    set_epoch: Natural
+
+
+class Identity(Entry, frozen=True, kw_only=True):
+    """By origin: who its coldkey says is behind a hotkey."""
+
+    name: Name
+    url: Link
+    description: Description
+
+
+class Usage(Entry, frozen=True, kw_only=True):
+    """By origin: how many of its limited calls were applied in the blocks of one epoch."""
+
+    epoch: Natural
+    publish: Natural = 0
+    checkpoint: Natural = 0
+    serve: Natural = 0
+    set_identity: Natural = 0
+    set_take: Natural = 0
+    swap_hotkey: Natural = 0
+
+
+class Offence(Entry, frozen=True, kw_only=True):
+    """By origin, or by a keeper's key: the latest equivocation that was proven, how many there were, and the first
+    epoch in which the key's neuron may vote again.
+    """
+
+    height: Natural
+    term: Natural
+    proofs: Natural
+    barred_until: Natural
 
 
 class Pool(Entry, frozen=True, kw_only=True):
@@ -74,6 +123,14 @@ class Slot(Entry, frozen=True, kw_only=True):
     """The uid that a hotkey holds."""
 
     uid: Uid
+
+
+class Checkpointed(Entry, frozen=True, kw_only=True):
+    """Parameters that a training step led to, the manifest of their files, and the height at which they were named."""
+
+    parameters: Hash32
+    manifest: Hash32
+    height: Natural
 
 
 class Neuron(Entry, frozen=True, kw_only=True):
@@ -99,6 +156,11 @@ class Neuron(Entry, frozen=True, kw_only=True):
     versions: Natural = 0
     evidence: Hash32 | None = None
     """Hash of the evidence of its last vote."""
+    checkpoint: Checkpointed | None = None
+    endpoint: Endpoint | None = None
+    """Where it answers, if it says so."""
+    missed_reveals: Natural = 0
+    """How many of its commitments it never revealed."""
     active: bool = False
     """Whether it had voted within the activity cutoff at the last close."""
     rank_q31: Q31Part = 0

@@ -16,27 +16,37 @@ from ledger.errors import Refusal
 from ledger.extrinsics import (
     AddStake,
     Call,
+    Checkpoint,
     CommitWeights,
+    Equivocation,
     Extrinsic,
     Publish,
     Register,
     RemoveStake,
     RevealWeights,
+    Serve,
+    SetIdentity,
+    SetTake,
+    SwapHotkey,
     Transfer,
+    Withdraw,
 )
 from ledger.genesis import Genesis
+from ledger.rules.equivocation import apply_equivocation
 from ledger.rules.funds import add_shares, apply_add_stake, apply_remove_stake, apply_transfer
 from ledger.rules.membership import apply_register, compute_decayed_price
-from ledger.rules.publications import apply_publish
-from ledger.rules.votes import apply_commit_weights, apply_reveal_weights
+from ledger.rules.presence import apply_serve, apply_set_identity, apply_set_take
+from ledger.rules.publications import apply_checkpoint, apply_publish, apply_withdraw
+from ledger.rules.swaps import apply_swap_hotkey
+from ledger.rules.votes import apply_commit_weights, apply_reveal_weights, validate_in_time
 from ledger.state import State, uid_key
 
 _FOLLOWS: dict[str, Kind] = {"closed": "open", "open": "commit", "commit": "close"}
-_FUNDS: tuple[type, ...] = (Transfer, AddStake, RemoveStake)
+_ANY: tuple[type, ...] = (Transfer, AddStake, RemoveStake, Checkpoint, Serve, SetIdentity, Equivocation)
 _ACCEPTED: dict[str, tuple[type, ...]] = {
-    "open": (*_FUNDS, Register, Publish),
-    "commit": (*_FUNDS, CommitWeights),
-    "close": (*_FUNDS, RevealWeights),
+    "open": (*_ANY, Register, Publish, Withdraw, SetTake, SwapHotkey),
+    "commit": (*_ANY, CommitWeights),
+    "close": (*_ANY, RevealWeights),
 }
 
 
@@ -58,7 +68,7 @@ def create_state(genesis: Genesis) -> State:
     for hotkey, coldkey, rao in genesis.stakes:
         add_shares(state, hotkey, coldkey, rao, rao)
     for uid, seat in enumerate(genesis.neurons):
-        state.owners.put(seat.hotkey, Owner(coldkey=seat.coldkey))
+        state.owners.put(seat.hotkey, Owner(coldkey=seat.coldkey, origin=seat.hotkey))
         state.slots.put(seat.hotkey, Slot(uid=uid))
         neuron = Neuron(
             uid=uid,
@@ -106,7 +116,7 @@ def next_kind(state: State) -> Kind:
 
 
 def accepts(kind: Kind, call: Call) -> bool:
-    """Whether a block of this kind takes this call: funds always, the rest only in its own step of the epoch."""
+    """Whether a block of this kind takes this call: what moves no roster and no vote always, the rest in its step."""
     return isinstance(call, _ACCEPTED.get(kind, ()))
 
 
@@ -128,6 +138,8 @@ def validate_envelope(state: State, kind: Kind, extrinsic: Extrinsic) -> None:
     height = state.globals.height
     if extrinsic.valid_until < height:
         raise Refusal("expired", f"valid until height {extrinsic.valid_until}, this is {height}")
+    if isinstance(extrinsic.call, CommitWeights | RevealWeights):
+        validate_in_time(state, kind, extrinsic.call)
     if not accepts(kind, extrinsic.call):
         raise Refusal("wrong_phase", f"a block of kind {kind!r} takes no {type(extrinsic.call).__name__}")
     expected = state.nonce(extrinsic.signer) + 1
@@ -142,6 +154,18 @@ def apply_call(state: State, signer: bytes, call: Call) -> None:
             apply_register(state, signer, call)
         case Publish():
             apply_publish(state, signer, call)
+        case Withdraw():
+            apply_withdraw(state, signer, call)
+        case Checkpoint():
+            apply_checkpoint(state, signer, call)
+        case Serve():
+            apply_serve(state, signer, call)
+        case SetIdentity():
+            apply_set_identity(state, signer, call)
+        case SetTake():
+            apply_set_take(state, signer, call)
+        case SwapHotkey():
+            apply_swap_hotkey(state, signer, call)
         case Transfer():
             apply_transfer(state, signer, call)
         case AddStake():
@@ -152,6 +176,8 @@ def apply_call(state: State, signer: bytes, call: Call) -> None:
             apply_commit_weights(state, signer, call)
         case RevealWeights():
             apply_reveal_weights(state, signer, call)
+        case Equivocation():
+            apply_equivocation(state, signer, call)
 
 
 def _open_epoch(state: State, parent: bytes) -> None:

@@ -10,8 +10,10 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta, Struct
 
+from ledger.blocks import Header
 from ledger.errors import Refusal
 from ledger.keys import COMMITMENT_DOMAIN, EXTRINSIC_DOMAIN, SEED_DOMAIN, Keypair, verify
+from ledger.trust.finality import Vote
 from ledger.units import U16, Hash32, Natural, PublicKey, Rao, Signature64, Uid, blake2b_256
 
 BASELINE_UID = 65535
@@ -22,6 +24,9 @@ _PRINTED = r"^[^\x00-\x1f\x7f-\x9f]*\Z"
 """No control characters, which could rewrite a terminal that shows the text."""
 Name = Annotated[str, Meta(min_length=1, max_length=64, pattern=_PRINTED)]
 StratumName = Annotated[str, Meta(min_length=1, max_length=256, pattern=_PRINTED)]
+Endpoint = Annotated[str, Meta(max_length=256, pattern=r"^https?://[^\x00-\x20\x7f-\x9f]+\Z")]
+Link = Annotated[str, Meta(max_length=256, pattern=_PRINTED)]
+Description = Annotated[str, Meta(max_length=1024, pattern=_PRINTED)]
 
 
 class Member(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -51,6 +56,53 @@ class Publish(Struct, frozen=True, kw_only=True, tag="publish", forbid_unknown_f
     """
 
     manifest: Hash32
+
+
+class Withdraw(Struct, frozen=True, kw_only=True, tag="withdraw", forbid_unknown_fields=True):
+    """Take the neuron's version back: it is asked and paid no more; signed by the hotkey.
+
+    What the collective holds of it stays there.
+    """
+
+
+class Checkpoint(Struct, frozen=True, kw_only=True, tag="checkpoint", forbid_unknown_fields=True):
+    """Name the parameters that a training step led to, by their hash, and the manifest of the files that hold them;
+    signed by the hotkey.
+    """
+
+    parameters: Hash32
+    manifest: Hash32
+
+
+class Serve(Struct, frozen=True, kw_only=True, tag="serve", forbid_unknown_fields=True):
+    """Say where the neuron answers (an HTTP or HTTPS address), or with None that it does not; signed by the hotkey."""
+
+    endpoint: Endpoint | None
+
+
+class SetIdentity(Struct, frozen=True, kw_only=True, tag="set_identity", forbid_unknown_fields=True):
+    """Say who is behind a hotkey, in the owner's words that nobody checks; signed by its coldkey."""
+
+    hotkey: PublicKey
+    name: Name
+    url: Link
+    description: Description
+
+
+class SetTake(Struct, frozen=True, kw_only=True, tag="set_take", forbid_unknown_fields=True):
+    """Choose what a hotkey keeps of its dividends before its stakers share the rest, in parts of 65535; signed by its
+    coldkey.
+    """
+
+    hotkey: PublicKey
+    take: U16
+
+
+class SwapHotkey(Struct, frozen=True, kw_only=True, tag="swap_hotkey", forbid_unknown_fields=True):
+    """Let a fresh hotkey take the place of another, with all that it has; signed by their coldkey."""
+
+    old: PublicKey
+    new: PublicKey
 
 
 class Transfer(Struct, frozen=True, kw_only=True, tag="transfer", forbid_unknown_fields=True):
@@ -96,7 +148,49 @@ class RevealWeights(Struct, frozen=True, kw_only=True, tag="reveal_weights", for
     members: tuple[Member, ...]
 
 
-Call = Register | Publish | Transfer | AddStake | RemoveStake | CommitWeights | RevealWeights
+class SignedHeader(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A block's header as its keeper signed it."""
+
+    header: Header
+    signature: Signature64
+
+
+class TwoHeaders(Struct, frozen=True, kw_only=True, tag="headers", forbid_unknown_fields=True):
+    """Two different blocks of one height and term, signed by one keeper."""
+
+    first: SignedHeader
+    second: SignedHeader
+
+
+class TwoVotes(Struct, frozen=True, kw_only=True, tag="votes", forbid_unknown_fields=True):
+    """Votes of one hotkey for two different blocks of one height and term."""
+
+    first: Vote
+    second: Vote
+
+
+class Equivocation(Struct, frozen=True, kw_only=True, tag="equivocation", forbid_unknown_fields=True):
+    """Prove that a key contradicted itself; anyone may sign it, the proof speaks for itself."""
+
+    proof: TwoHeaders | TwoVotes
+
+
+Call = (
+    Register
+    | Publish
+    | Withdraw
+    | Checkpoint
+    | Serve
+    | SetIdentity
+    | SetTake
+    | SwapHotkey
+    | Transfer
+    | AddStake
+    | RemoveStake
+    | CommitWeights
+    | RevealWeights
+    | Equivocation
+)
 
 
 class Extrinsic(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -17,7 +17,7 @@ from ledger.keys import GENESIS_DOMAIN
 from ledger.parameters import Parameters, validate_parameters
 from ledger.units import PublicKey, Rao, blake2b_256
 
-PROTOCOL = 1
+PROTOCOL = 2
 """Changes when the same blocks would give another state."""
 
 

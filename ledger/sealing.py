@@ -61,7 +61,10 @@ def seal_block(
         keeper=keypair.public,
     )
     block = Block(
-        header=header, extrinsics=tuple(extrinsics), receipts=receipts, signature=sign_header(header, keypair, state.genesis_hash)
+        header=header,
+        extrinsics=tuple(extrinsics),
+        receipts=receipts,
+        signature=sign_header(header, keypair, state.genesis_hash),
     )
     return block, sealed
 

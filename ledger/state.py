@@ -15,21 +15,28 @@ from ledger.entries import (
     Bonds,
     Collective,
     Commitment,
+    Delegate,
     Entry,
     FinalitySet,
     Globals,
+    Identity,
+    Line,
     Neuron,
     Nonce,
+    Offence,
     Owner,
     Pool,
     Revealed,
     Shares,
     Slot,
+    Usage,
     Weighted,
 )
 from ledger.errors import DamagedLedger
 from ledger.genesis import Genesis
+from ledger.parameters import Ratio
 from ledger.trust.trie import Trie
+from ledger.units import U16_MAX
 
 V = TypeVar("V", bound=Entry)
 _ENCODER = msgspec.msgpack.Encoder()
@@ -119,6 +126,11 @@ class State:
         self.reveal_rows = Table(b"r", Revealed, self._journal)
         self.collectives = Table(b"m", Collective, self._journal)
         self.finality_sets = Table(b"f", FinalitySet, self._journal)
+        self.lines = Table(b"l", Line, self._journal)
+        self.delegates = Table(b"t", Delegate, self._journal)
+        self.identities = Table(b"i", Identity, self._journal)
+        self.usages = Table(b"q", Usage, self._journal)
+        self.offences = Table(b"x", Offence, self._journal)
         self._tables: dict[bytes, Table[Any]] = {
             table.prefix: table for table in vars(self).values() if isinstance(table, Table)
         }
@@ -130,6 +142,12 @@ class State:
     def globals(self) -> Globals:
         """The scalars."""
         return self.scalars.entries[b""]
+
+    @property
+    def block_epoch(self) -> int:
+        """The epoch of the block that is being executed, or that comes next: an open block is of the one it opens."""
+        scalars = self.globals
+        return scalars.epoch + (scalars.phase == "closed")
 
     @property
     def collective(self) -> Collective:
@@ -170,13 +188,43 @@ class State:
 
     def stake(self, hotkey: bytes) -> int:
         """RAO in the hotkey's pool."""
-        pool = self.pools.get(hotkey)
+        pool = self.pool(hotkey)
         return 0 if pool is None else pool.total_rao
+
+    def origin(self, hotkey: bytes) -> bytes:
+        """The first hotkey of the line that this one is in: what stake and standing are kept under."""
+        owner = self.owners.get(hotkey)
+        return hotkey if owner is None else owner.origin
+
+    def current_hotkey(self, hotkey: bytes) -> bytes:
+        """The hotkey that this one was swapped for, last; itself if it never was."""
+        origin = self.origin(hotkey)
+        line = self.lines.get(origin)
+        return origin if line is None else line.hotkey
+
+    def pool(self, hotkey: bytes) -> Pool | None:
+        """All stake on a hotkey's line, or None."""
+        return self.pools.get(self.origin(hotkey))
+
+    def shares_of(self, hotkey: bytes, coldkey: bytes) -> int:
+        """How many shares of a hotkey's pool the coldkey owns."""
+        owned = self.shares.get(self.origin(hotkey) + coldkey)
+        return 0 if owned is None else owned.shares
+
+    def take(self, hotkey: bytes) -> Ratio:
+        """What a hotkey keeps of its dividends."""
+        delegate = self.delegates.get(self.origin(hotkey))
+        return self.parameters.take if delegate is None else (delegate.take, U16_MAX)
+
+    def barred_until(self, hotkey: bytes) -> int:
+        """The first epoch in which the hotkey may vote, as far as proven equivocations go."""
+        offence = self.offences.get(self.origin(hotkey))
+        return 0 if offence is None else offence.barred_until
 
     def stake_of(self, hotkey: bytes, coldkey: bytes) -> int:
         """What the coldkey's shares of the hotkey's pool are worth, RAO."""
-        pool, shares = self.pools.get(hotkey), self.shares.get(hotkey + coldkey)
-        return 0 if pool is None or shares is None else shares.shares * pool.total_rao // pool.shares
+        pool = self.pool(hotkey)
+        return 0 if pool is None else self.shares_of(hotkey, coldkey) * pool.total_rao // pool.shares
 
     def commitments(self) -> dict[int, Commitment]:
         """The votes committed to in this epoch, by uid."""

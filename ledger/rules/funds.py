@@ -34,7 +34,7 @@ def apply_add_stake(state: State, signer: bytes, call: AddStake) -> None:
     if state.slots.get(call.hotkey) is None:
         raise Refusal("not_registered", "the hotkey to stake on has no uid")
     validate_covers(state, signer, call.amount_rao)
-    pool = state.pools.get(call.hotkey)
+    pool = state.pool(call.hotkey)
     shares = call.amount_rao if pool is None else call.amount_rao * pool.shares // pool.total_rao
     if shares == 0:
         raise Refusal("amount_too_small", "the amount is below the price of one share of this pool")
@@ -47,8 +47,8 @@ def apply_remove_stake(state: State, signer: bytes, call: RemoveStake) -> None:
     """Sell the fewest shares that pay at least the amount."""
     validate_amount(state, call.amount_rao)
     worth_rao = state.stake_of(call.hotkey, signer)
-    pool, owned = state.pools.get(call.hotkey), state.shares.get(call.hotkey + signer)
-    if pool is None or owned is None or worth_rao < call.amount_rao:
+    pool, owned = state.pool(call.hotkey), state.shares_of(call.hotkey, signer)
+    if pool is None or worth_rao < call.amount_rao:
         raise Refusal(
             "insufficient_stake",
             f"the stake is worth {format_tao(worth_rao)} TAO, {format_tao(call.amount_rao)} TAO were asked for",
@@ -57,7 +57,7 @@ def apply_remove_stake(state: State, signer: bytes, call: RemoveStake) -> None:
     payout_rao = sold * pool.total_rao // pool.shares
     validate_credit(state, signer, payout_rao)
     _put_pool(state, call.hotkey, pool.total_rao - payout_rao, pool.shares - sold)
-    _put_shares(state, call.hotkey, signer, owned.shares - sold)
+    _put_shares(state, call.hotkey, signer, owned - sold)
     credit(state, signer, payout_rao)
 
 
@@ -115,7 +115,7 @@ def record_burn(state: State, amount_rao: int) -> None:
 
 def raise_pool(state: State, hotkey: bytes, amount_rao: int) -> None:
     """Pay RAO to all owners of a pool that has some, in proportion to their shares."""
-    pool = state.pools.get(hotkey)
+    pool = state.pool(hotkey)
     if pool is None:
         raise ValueError(f"the pool of {hotkey.hex()} has no owners to pay")
     _put_pool(state, hotkey, pool.total_rao + amount_rao, pool.shares)
@@ -123,7 +123,7 @@ def raise_pool(state: State, hotkey: bytes, amount_rao: int) -> None:
 
 def pay_into_pool(state: State, hotkey: bytes, coldkey: bytes, amount_rao: int) -> None:
     """Pay RAO to one coldkey as shares of a pool; what doesn't make a whole share raises the pool."""
-    pool = state.pools.get(hotkey)
+    pool = state.pool(hotkey)
     shares = amount_rao if pool is None else amount_rao * pool.shares // pool.total_rao
     if amount_rao:
         add_shares(state, hotkey, coldkey, shares, amount_rao)
@@ -131,15 +131,15 @@ def pay_into_pool(state: State, hotkey: bytes, coldkey: bytes, amount_rao: int) 
 
 def add_shares(state: State, hotkey: bytes, coldkey: bytes, shares: int, amount_rao: int) -> None:
     """Add RAO to a pool against new shares for the coldkey."""
-    pool, owned = state.pools.get(hotkey), state.shares.get(hotkey + coldkey)
+    pool = state.pool(hotkey)
     total_rao, total_shares = (0, 0) if pool is None else (pool.total_rao, pool.shares)
     _put_pool(state, hotkey, total_rao + amount_rao, total_shares + shares)
-    _put_shares(state, hotkey, coldkey, (0 if owned is None else owned.shares) + shares)
+    _put_shares(state, hotkey, coldkey, state.shares_of(hotkey, coldkey) + shares)
 
 
 def _put_pool(state: State, hotkey: bytes, total_rao: int, shares: int) -> None:
-    state.pools.put(hotkey, Pool(total_rao=total_rao, shares=shares) if shares else None)
+    state.pools.put(state.origin(hotkey), Pool(total_rao=total_rao, shares=shares) if shares else None)
 
 
 def _put_shares(state: State, hotkey: bytes, coldkey: bytes, shares: int) -> None:
-    state.shares.put(hotkey + coldkey, Shares(shares=shares) if shares else None)
+    state.shares.put(state.origin(hotkey) + coldkey, Shares(shares=shares) if shares else None)

@@ -29,7 +29,7 @@ def apply_register(state: State, signer: bytes, call: Register) -> None:
     debit(state, signer, scalars.price_rao)
     record_burn(state, scalars.price_rao)
     state.scalars.put(b"", replace(state.globals, price_rao=compute_bumped_price(scalars.price_rao, state.parameters)))
-    state.owners.put(call.hotkey, Owner(coldkey=signer))
+    state.owners.put(call.hotkey, Owner(coldkey=signer, origin=state.origin(call.hotkey)))
     state.slots.put(call.hotkey, Slot(uid=uid))
     state.neuron_rows.put(
         uid_key(uid),
@@ -54,6 +54,8 @@ def validate_register(state: State, signer: bytes, call: Register) -> None:
     owner = state.owners.get(call.hotkey)
     if owner is not None and owner.coldkey != signer:
         raise Refusal("not_owner", "this hotkey was registered by another coldkey before")
+    if state.current_hotkey(call.hotkey) != call.hotkey:
+        raise Refusal("hotkey_retired", "this hotkey was swapped for another, which keeps its stake; register that one")
     price_rao = state.globals.price_rao
     if price_rao > call.max_price_rao:
         raise Refusal(

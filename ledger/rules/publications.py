@@ -1,13 +1,14 @@
-"""Publications: a neuron names the version of its model by its manifest's hash.
+"""Publications: a neuron names the version of its model, and the parameters that it trained, by hashes.
 
 Invariant: at most one version of a uid is valued in an epoch, the last one published before its open block.
 """
 
 from msgspec.structs import replace
 
-from ledger.entries import Neuron
+from ledger.entries import Checkpointed, Neuron
 from ledger.errors import Refusal
-from ledger.extrinsics import BASELINE_MANIFEST, Publish
+from ledger.extrinsics import BASELINE_MANIFEST, Checkpoint, Publish, Withdraw
+from ledger.rules.limits import count_call
 from ledger.state import State, uid_key
 
 
@@ -16,13 +17,30 @@ def apply_publish(state: State, signer: bytes, call: Publish) -> None:
     neuron = validate_neuron(state, signer)
     if call.manifest == BASELINE_MANIFEST:
         raise Refusal("invalid_call", "32 zero bytes are the baseline, not a manifest")
+    count_call(state, signer, "publish")
     published = replace(
         neuron,
         manifest=call.manifest,
-        published_epoch=state.globals.epoch + 1,
+        published_epoch=state.block_epoch,
         versions=neuron.versions + 1,
     )
     state.neuron_rows.put(uid_key(neuron.uid), published)
+
+
+def apply_withdraw(state: State, signer: bytes, call: Withdraw) -> None:
+    """Leave the neuron without a version from the epoch on that this block opens. It keeps its uid."""
+    neuron = validate_neuron(state, signer)
+    if neuron.manifest is None:
+        raise Refusal("no_version", f"uid {neuron.uid} has no version to withdraw")
+    state.neuron_rows.put(uid_key(neuron.uid), replace(neuron, manifest=None, published_epoch=0))
+
+
+def apply_checkpoint(state: State, signer: bytes, call: Checkpoint) -> None:
+    """Keep the neuron's latest trained parameters; the ones before are in the blocks."""
+    neuron = validate_neuron(state, signer)
+    count_call(state, signer, "checkpoint")
+    kept = Checkpointed(parameters=call.parameters, manifest=call.manifest, height=state.globals.height)
+    state.neuron_rows.put(uid_key(neuron.uid), replace(neuron, checkpoint=kept))
 
 
 def validate_neuron(state: State, hotkey: bytes) -> Neuron:

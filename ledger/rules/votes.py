@@ -8,6 +8,7 @@ from itertools import pairwise
 
 from msgspec.structs import replace
 
+from ledger.blocks import Kind
 from ledger.entries import Commitment, Neuron, Revealed
 from ledger.errors import Refusal
 from ledger.extrinsics import (
@@ -53,6 +54,18 @@ def apply_reveal_weights(state: State, signer: bytes, call: RevealWeights) -> No
     state.neuron_rows.put(key, voted)
 
 
+def validate_in_time(state: State, kind: Kind, call: CommitWeights | RevealWeights) -> None:
+    """Refusal `late_commitment` or `late_reveal` if the block that takes such calls is past in the call's epoch."""
+    epoch = state.block_epoch
+    if isinstance(call, CommitWeights):
+        if call.epoch < epoch or (call.epoch == epoch and kind == "close"):
+            raise Refusal(
+                "late_commitment", f"the commit block of epoch {call.epoch} is past; commit in the next epoch"
+            )
+    elif call.epoch < epoch:
+        raise Refusal("late_reveal", f"epoch {call.epoch} is closed, its votes are counted; this is epoch {epoch}")
+
+
 def validate_row(state: State, call: RevealWeights) -> None:
     """Refusal `bad_weights` unless uids ascend, are registered, and have one value each."""
     if len(call.uids) != len(call.values):
@@ -95,6 +108,9 @@ def _validate_member(member: Member, strata: int, known: set[tuple[int, bytes | 
 
 def _validate_validator(state: State, signer: bytes, epoch: int) -> Neuron:
     neuron = validate_neuron(state, signer)
+    barred_until = state.barred_until(signer)
+    if barred_until > state.globals.epoch:
+        raise Refusal("barred", f"uid {neuron.uid} contradicted itself; it may vote again from epoch {barred_until} on")
     if not neuron.permit:
         raise Refusal("no_permit", f"uid {neuron.uid} holds no validator permit; permits go to the largest stakes")
     if epoch != state.globals.epoch:

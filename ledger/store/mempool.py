@@ -12,8 +12,9 @@ from typing import NamedTuple
 from ledger.blocks import Block, Kind
 from ledger.errors import Refusal
 from ledger.execution import accepts
-from ledger.extrinsics import Extrinsic, check_signature, decode_extrinsic
+from ledger.extrinsics import CommitWeights, Extrinsic, RevealWeights, check_signature, decode_extrinsic
 from ledger.parameters import Parameters
+from ledger.rules.votes import validate_in_time
 from ledger.state import State
 from ledger.store.database import Database, as_bytes
 from ledger.units import blake2b_256
@@ -102,7 +103,7 @@ def select(pending: Sequence[tuple[int, bytes]], state: State, kind: Kind, heigh
     waiting: list[tuple[int, bytes, Extrinsic]] = []
     for row_id, data in pending:
         extrinsic = _decode(data, state)
-        if extrinsic is None or extrinsic.valid_until < height or extrinsic.nonce <= state.nonce(extrinsic.signer):
+        if extrinsic is None or extrinsic.valid_until < height or _is_past(extrinsic, state, kind):
             selection.dropped.append(row_id)
         else:
             waiting.append((row_id, data, extrinsic))
@@ -117,6 +118,16 @@ def _decode(data: bytes, state: State) -> Extrinsic | None:
     except Refusal:
         return None
     return extrinsic
+
+
+def _is_past(extrinsic: Extrinsic, state: State, kind: Kind) -> bool:
+    """Whether its nonce is spent, or it is a vote whose block has gone by."""
+    if isinstance(extrinsic.call, CommitWeights | RevealWeights):
+        try:
+            validate_in_time(state, kind, extrinsic.call)
+        except Refusal:
+            return True
+    return extrinsic.nonce <= state.nonce(extrinsic.signer)
 
 
 def _take_in_order(waiting: list[tuple[int, bytes, Extrinsic]], selection: Selection, state: State, kind: Kind) -> None:

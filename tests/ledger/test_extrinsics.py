@@ -6,16 +6,27 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from ledger.blocks import Header
 from ledger.errors import REFUSALS, Refusal
 from ledger.extrinsics import (
     AddStake,
+    Checkpoint,
     CommitWeights,
+    Equivocation,
     Member,
     Publish,
     Register,
     RemoveStake,
     RevealWeights,
+    Serve,
+    SetIdentity,
+    SetTake,
+    SignedHeader,
+    SwapHotkey,
     Transfer,
+    TwoHeaders,
+    TwoVotes,
+    Withdraw,
     check_signature,
     commitment_hash,
     compute_seed,
@@ -25,6 +36,7 @@ from ledger.extrinsics import (
     sign_extrinsic,
 )
 from ledger.keys import Keypair
+from ledger.trust.finality import Vote
 from ledger.units import CAP_RAO
 
 KEYPAIR = Keypair.from_seed(bytes(range(32)))
@@ -35,7 +47,34 @@ amounts = st.integers(0, CAP_RAO)
 u16s = st.lists(st.integers(0, 65535), max_size=5).map(tuple)
 names = st.text(st.characters(exclude_categories=("Cc", "Cs")), min_size=1, max_size=20)
 members = st.builds(Member, uid=st.integers(0, 65535), manifest=hashes, weights=u16s)
+signatures = st.binary(min_size=64, max_size=64)
+texts = st.text(st.characters(exclude_categories=("Cc", "Cs")), max_size=20)
+heights = st.integers(0, 2**63 - 1)
+votes = st.builds(Vote, height=heights, block_hash=hashes, term=heights, hotkey=hashes, signature=signatures)
+headers = st.builds(
+    Header,
+    height=heights,
+    parent=hashes,
+    term=heights,
+    epoch=heights,
+    kind=st.sampled_from(("genesis", "open", "commit", "close")),
+    extrinsics_root=hashes,
+    receipts_root=hashes,
+    state_root=hashes,
+    keeper=hashes,
+)
+signed_headers = st.builds(SignedHeader, header=headers, signature=signatures)
+proofs = st.one_of(
+    st.builds(TwoVotes, first=votes, second=votes), st.builds(TwoHeaders, first=signed_headers, second=signed_headers)
+)
 calls = st.one_of(
+    st.just(Withdraw()),
+    st.builds(Checkpoint, parameters=hashes, manifest=hashes),
+    st.builds(Serve, endpoint=st.sampled_from((None, "http://a", "https://peer.example:80/" + "x" * 232))),
+    st.builds(SetIdentity, hotkey=hashes, name=names, url=texts, description=texts),
+    st.builds(SetTake, hotkey=hashes, take=st.integers(0, 65535)),
+    st.builds(SwapHotkey, old=hashes, new=hashes),
+    st.builds(Equivocation, proof=proofs),
     st.builds(Register, hotkey=hashes, name=names, max_price_rao=amounts),
     st.builds(Publish, manifest=hashes),
     st.builds(Transfer, to=hashes, amount_rao=amounts),
@@ -49,7 +88,7 @@ calls = st.one_of(
         values=u16s,
         evidence=hashes,
         salt=hashes,
-        seed_signature=st.binary(min_size=64, max_size=64),
+        seed_signature=signatures,
         strata=st.lists(names, max_size=3).map(tuple),
         members=st.lists(members, max_size=3).map(tuple),
     ),
@@ -138,6 +177,14 @@ def test_a_signature_holds_for_nothing_else():
         Register(hotkey=bytes(32), name="x" * 65, max_price_rao=1),
         Register(hotkey=bytes(32), name="\x1b[2J", max_price_rao=1),
         Register(hotkey=bytes(32), name="line\n", max_price_rao=1),
+        Serve(endpoint=""),
+        Serve(endpoint="ftp://peer.example"),
+        Serve(endpoint="http://peer.example/ x"),
+        Serve(endpoint="http://" + "x" * 250),
+        SetTake(hotkey=bytes(32), take=65536),
+        SetIdentity(hotkey=bytes(32), name="", url="", description=""),
+        SetIdentity(hotkey=bytes(32), name="a", url="", description="x" * 1025),
+        SetIdentity(hotkey=bytes(32), name="a", url="\x9b2J", description=""),
     ],
 )
 def test_fields_out_of_bounds_are_not_signed(call):

@@ -46,7 +46,7 @@ def _parameters(**fields) -> Genesis:
 @pytest.mark.parametrize(
     ("genesis", "field"),
     [
-        (replace(GOOD, protocol=2), "protocol"),
+        (replace(GOOD, protocol=1), "protocol"),
         (replace(GOOD, network=""), "genesis"),
         (replace(GOOD, keeper=b"short"), "genesis"),
         (replace(GOOD, balances=((COLD, 2**70),)), "genesis"),

@@ -135,3 +135,16 @@ def test_a_full_mempool_refuses(network, mempool, monkeypatch):
     mempool.submit(network.sign(_transfer(network), network.treasury))
     with pytest.raises(Refusal, match="mempool_full"):
         mempool.submit(network.sign(_transfer(network), Keypair.generate(), nonce=1))
+
+
+def test_a_vote_whose_block_has_gone_by_does_not_hold_up_its_signer(network, mempool):
+    network.seal("open")
+    reveal = network.ballot(0, (), ())
+    network.seal("commit", [network.sign(network.commit_call(0, reveal), network.hotkeys[0])])
+    mempool.submit(network.sign(reveal, network.hotkeys[0], nonce=2))
+    mempool.submit(network.sign(network.commit_call(1, reveal), network.hotkeys[1], nonce=1))
+    late_commit = _select(mempool, network, "close")
+    assert (len(late_commit.taken), len(late_commit.dropped)) == (1, 1)
+    network.seal("close")
+    chosen = _select(mempool, network)
+    assert (chosen.extrinsics, len(chosen.dropped)) == ([], 2)

@@ -101,3 +101,22 @@ def test_a_seed_of_another_epoch_is_refused(network):
     assert _commit(network, (0, reveal)) == ("ok",)
     assert _close(network, (0, reveal)) == ("bad_seed",)
     assert network.chain.receipt(blake2b_256(data)).code == "ok"
+
+
+def test_late_votes_have_their_own_codes(opened):
+    reveal, commit = opened.ballot(0, (4,), (1,)), opened.commit_call(1, opened.ballot(1, (), ()))
+    assert _commit(opened, (0, reveal)) == ("ok",)
+    late_commit = opened.seal("close", [opened.sign(commit, opened.hotkeys[1])])
+    assert late_commit.receipts == ("late_commitment",)
+    for kind in ("open", "commit", "close"):
+        late = opened.seal(kind, [opened.sign(reveal, opened.hotkeys[0]), opened.sign(commit, opened.hotkeys[1])])
+        assert late.receipts == ("late_reveal", "late_commitment")
+
+
+def test_a_missing_reveal_costs_the_vote_and_is_counted(opened):
+    shown, hidden = opened.ballot(0, (4,), (1,)), opened.ballot(1, (4,), (1,))
+    assert _commit(opened, (0, shown), (1, hidden)) == ("ok", "ok")
+    assert _close(opened, (0, shown)) == ("ok",)
+    neurons = opened.chain.state.neurons()
+    assert [neuron.missed_reveals for neuron in neurons[:3]] == [0, 1, 0]
+    assert (neurons[0].revealed_epoch, neurons[1].revealed_epoch) == (1, 0)

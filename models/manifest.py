@@ -5,6 +5,7 @@ nothing that could be executed or unpickled on loading is ever in a manifest; li
 """
 
 import hashlib
+import os
 from pathlib import Path
 from typing import Annotated, BinaryIO
 
@@ -18,6 +19,7 @@ PICKLE_SUFFIXES = frozenset({".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", 
 CODE_SUFFIXES = frozenset({".py", ".pyc", ".so", ".dll", ".dylib", ".sh", ".exe"})
 # One read of a file while it is hashed: large enough to be quick, small beside a model.
 CHUNK_BYTES = 1 << 20
+MAXIMUM_FILES = 4096
 
 Hash = Annotated[bytes, msgspec.Meta(min_length=32, max_length=32)]
 
@@ -33,7 +35,7 @@ class ManifestFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The files of one model version, sorted by path."""
 
-    files: Annotated[tuple[ManifestFile, ...], msgspec.Meta(min_length=1, max_length=4096)]
+    files: Annotated[tuple[ManifestFile, ...], msgspec.Meta(min_length=1, max_length=MAXIMUM_FILES)]
 
     @property
     def hash(self) -> bytes:
@@ -68,11 +70,12 @@ def decode_manifest(data: bytes) -> Manifest:
 def manifest_folder(folder: Path) -> Manifest:
     """Hash a model folder where it lies. Hidden entries (`.git`, `.cache`) are left out.
 
-    Raises ModelRefused with code `not_a_folder`, `link`, `subfolder`, `pickle`, `code`, `name` or `empty_folder`.
+    Raises ModelRefused with code `not_a_folder`, `link`, `subfolder`, `pickle`, `code`, `name`, `files` or
+    `empty_folder`.
     """
     files = []
     for path in list_model_files(folder):
-        with path.open("rb") as source:
+        with open_plain(path) as source:
             files.append(describe_stream(path.name, source, None))
     return Manifest(tuple(files))
 
@@ -88,6 +91,8 @@ def list_model_files(folder: Path) -> list[Path]:
         if not path.is_file():
             raise ModelRefused("subfolder", f"{path} is not a plain file: a model folder is flat, move it elsewhere")
         check_name(path.name)
+    if len(paths) > MAXIMUM_FILES:
+        raise ModelRefused("files", f"{folder} holds {len(paths)} files, a version has at most {MAXIMUM_FILES}")
     if not paths:
         raise ModelRefused("empty_folder", f"{folder} holds no files: it needs config.json and *.safetensors")
     return paths
@@ -102,6 +107,11 @@ def check_name(name: str) -> None:
         raise ModelRefused("code", f"{name} is code, and no code is hosted: remove it")
     if name.startswith(".") or not name.isprintable() or any(mark in name for mark in "/\\:"):
         raise ModelRefused("name", f"{name!r} is not a plain file name: rename it")
+
+
+def open_plain(path: Path) -> BinaryIO:
+    """Open a listed file to read; OSError if a link has taken its place since."""
+    return open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NOFOLLOW))
 
 
 def describe_stream(name: str, source: BinaryIO, copy: BinaryIO | None) -> ManifestFile:

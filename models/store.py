@@ -7,16 +7,28 @@ complete and on the disk (written aside, fsynced, then renamed); several process
     manifests/aa/aabb…     canonical manifests, under their own hash
     folders/aabb…/         a version as transformers loads it: hard links to objects
     aside/                 what is being written
+    lock                   held while a folder is laid out
 """
 
+import fcntl
 import os
 import secrets
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
 from models.errors import ModelRefused, StoreError
-from models.manifest import Manifest, ManifestFile, decode_manifest, describe_stream, encode_manifest, list_model_files
+from models.manifest import (
+    Manifest,
+    ManifestFile,
+    decode_manifest,
+    describe_stream,
+    encode_manifest,
+    list_model_files,
+    open_plain,
+)
 
 
 class Store:
@@ -66,8 +78,18 @@ class Store:
         if not is_complete(folder, manifest):
             for file in manifest.files:
                 self._check_object(file)
-            self._lay_out(folder, manifest)
+            try:
+                with self._locked():
+                    self._lay_out(folder, manifest)
+            except OSError as error:
+                raise StoreError(f"{folder} could not be laid out: {error}") from error
         return folder
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        with (self.root / "lock").open("ab") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
 
     def _place(self, kind: str, digest: bytes) -> Path:
         name = digest.hex()
@@ -79,7 +101,7 @@ class Store:
     def _put_file(self, path: Path) -> ManifestFile:
         aside = self._aside()
         try:
-            with path.open("rb") as source, aside.open("xb") as copy:
+            with open_plain(path) as source, aside.open("xb") as copy:
                 file = describe_stream(path.name, source, copy)
                 sync(copy)
             place = self._place("objects", file.blake2b)
@@ -105,6 +127,9 @@ class Store:
             raise StoreError(f"{place}, the content of {file.path}, is absent or damaged: restore it from another copy")
 
     def _lay_out(self, folder: Path, manifest: Manifest) -> None:
+        """Give the version its folder, unless another process did meanwhile: somebody may be reading from it."""
+        if is_complete(folder, manifest):
+            return
         aside = self._aside()
         aside.mkdir()
         try:
@@ -113,10 +138,6 @@ class Store:
             if folder.exists():
                 shutil.rmtree(folder)
             aside.rename(folder)
-        except OSError as error:
-            # Another process may have put the same folder there first, and then nothing is left to do.
-            if not is_complete(folder, manifest):
-                raise StoreError(f"{folder} could not be laid out: {error}") from error
         finally:
             shutil.rmtree(aside, ignore_errors=True)
 

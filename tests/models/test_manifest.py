@@ -7,7 +7,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from models.errors import ModelRefused
-from models.manifest import Manifest, ManifestFile, decode_manifest, encode_manifest, manifest_folder
+from models.manifest import (
+    MAXIMUM_FILES,
+    Manifest,
+    ManifestFile,
+    decode_manifest,
+    encode_manifest,
+    manifest_folder,
+    open_plain,
+)
 
 
 def test_a_manifest_names_each_file_by_its_content(tmp_path):
@@ -126,3 +134,17 @@ def test_an_unsorted_manifest_is_refused():
     unsorted = Manifest((ManifestFile("b.json", bytes(32), 0), ManifestFile("a.json", bytes(32), 0)))
     with pytest.raises(ModelRefused, match="canonical"):
         decode_manifest(encode_manifest(unsorted))
+
+
+def test_a_link_that_took_a_listed_file_s_place_is_not_followed(tmp_path):
+    (tmp_path / "secret").write_bytes(b"not a model")
+    (tmp_path / "config.json").symlink_to(tmp_path / "secret")
+    with pytest.raises(OSError, match=r"config\.json"):
+        open_plain(tmp_path / "config.json")
+
+
+def test_more_files_than_a_manifest_holds_are_refused(tmp_path):
+    for number in range(MAXIMUM_FILES + 1):
+        (tmp_path / f"{number}.json").touch()
+    with pytest.raises(ModelRefused, match="at most 4096"):
+        manifest_folder(tmp_path)

@@ -5,6 +5,7 @@ loads has every tensor it needs, in the shape it needs, and reads bytes; the pro
 """
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
 WEIGHTS_FILE = "model.safetensors"
 CONFIG_FILE = "config.json"
+ADAPTER_FILE = "adapter_config.json"
+"""Where peft is installed, transformers loads the weights that this file names instead of the folder's."""
 
 
 def save_model(model: "PreTrainedModel", folder: Path) -> None:
@@ -35,8 +38,8 @@ def save_model(model: "PreTrainedModel", folder: Path) -> None:
 def load_model(folder: Path, device: str = "cpu", dtype: torch.dtype = torch.float32) -> "PreTrainedModel":
     """A model in eval mode on `device`.
 
-    Raises ModelRefused with code `no_config`, `config`, `remote_code`, `vocabulary`, `no_weights`, `architecture`,
-    `weights` or `missing_tensors`.
+    Raises ModelRefused with code `no_config`, `config`, `remote_code`, `adapter`, `vocabulary`, `no_weights`,
+    `architecture`, `weights` or `missing_tensors`.
     """
     check_config(read_config(folder), folder)
     if not any(folder.glob("*.safetensors")):
@@ -60,7 +63,7 @@ def read_config(folder: Path) -> dict[str, Any]:
         raise ModelRefused(
             "no_config", f"{folder} has no config.json: give a folder in the Hugging Face layout"
         ) from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ModelRefused("config", f"{path} is not JSON ({error})") from None
     if not isinstance(config, dict):
         raise ModelRefused("config", f"{path} is not a JSON object")
@@ -71,6 +74,10 @@ def check_config(config: dict[str, Any], folder: Path) -> None:
     """Refuse what would need foreign code, a class this transformers has not, or a tokenizer."""
     if "auto_map" in config:
         raise ModelRefused("remote_code", f"{folder} names its own code (auto_map), and no code is hosted")
+    if named := next(named_kernels(config), None):
+        raise ModelRefused("remote_code", f"{folder} names a kernel to fetch ({named!r}), and no code is hosted")
+    if (folder / ADAPTER_FILE).exists():
+        raise ModelRefused("adapter", f"{folder} has {ADAPTER_FILE}, which names other weights: give whole weights")
     from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
     kind = config.get("model_type")
@@ -81,6 +88,18 @@ def check_config(config: dict[str, Any], folder: Path) -> None:
             "vocabulary",
             f"{folder} has vocab_size {config.get('vocab_size')}: a model reads bytes here, it must be 256",
         )
+
+
+def named_kernels(value: Any, inside: bool = False) -> Iterator[str]:
+    """Repositories of kernels that a config names, at any depth: transformers fetches and runs them where it can."""
+    if isinstance(value, dict):
+        for key, part in value.items():
+            yield from named_kernels(part, inside or "implementation" in key or "kernel" in key)
+    elif isinstance(value, list):
+        for part in value:
+            yield from named_kernels(part, inside)
+    elif inside and isinstance(value, str) and "/" in value:
+        yield value
 
 
 def read_weights(folder: Path, dtype: torch.dtype) -> tuple["PreTrainedModel", dict[str, Any]]:

@@ -65,6 +65,22 @@ def name_code(folder):
     edit_config(folder, auto_map={"AutoModelForCausalLM": "modeling.Model"})
 
 
+def name_kernel(folder):
+    edit_config(folder, _attn_implementation="somebody/kernel")
+
+
+def name_kernel_inside(folder):
+    edit_config(folder, text_config={"parts": [{"attn_implementation": {"": "somebody/kernel"}}]})
+
+
+def name_other_weights(folder):
+    (folder / "adapter_config.json").write_text('{"base_model_name_or_path": "/somewhere/else"}')
+
+
+def nest_config(folder):
+    (folder / "config.json").write_text("[" * 100_000)
+
+
 def name_unknown(folder):
     edit_config(folder, model_type="oracle")
 
@@ -103,7 +119,11 @@ def contradict_sizes(folder):
         (remove_config, {"no_config"}),
         (break_config, {"config"}),
         (empty_config, {"config"}),
+        (nest_config, {"config"}),
         (name_code, {"remote_code"}),
+        (name_kernel, {"remote_code"}),
+        (name_kernel_inside, {"remote_code"}),
+        (name_other_weights, {"adapter"}),
         (name_unknown, {"architecture"}),
         (name_encoder, {"architecture"}),
         (widen_vocabulary, {"vocabulary"}),

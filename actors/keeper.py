@@ -3,7 +3,7 @@
 Invariants:
 * truth is the database: it holds nothing that a restart would lose;
 * every method may be called again with the same arguments: a block that is sealed is not sealed twice;
-* it writes under its term only; validators decide what is final.
+* it writes under its term only, one block beyond what is final; validators decide what is final.
 """
 
 import os
@@ -20,8 +20,10 @@ from ledger.keys import encode_address
 from ledger.state import Supply
 from ledger.store.chain import Chain
 from ledger.store.mempool import Mempool, select
-from ledger.store.metagraph import write_metagraphs
+from ledger.store.metagraph import metagraph_path, write_metagraphs
+from ledger.store.replica import absorb, lead
 from ledger.trust.finality import Vote, is_final, missing
+from ledger.trust.terms import Mandate, Pledge
 from ledger.wallet import Wallet
 
 WRITER_WAIT_S = 30.0
@@ -153,6 +155,8 @@ class Keeper:
             return _sealed(self._chain.block(head.height))
         if epoch != head.epoch + (kind == "open"):
             raise Refusal("wrong_epoch", f"the last block is {head.kind!r} of epoch {head.epoch}, not before {epoch}")
+        if not self._chain.is_final(head.height):
+            raise Refusal("not_final", f"block {head.height} is not final; collect its votes before the next block")
         chosen = select(self._mempool.pending(), self._chain.state, kind, head.height + 1)
         block = self._chain.build(kind, chosen.extrinsics, term=self._chain.term, keypair=self._keypair)
         self._mempool.remove([*chosen.taken, *chosen.dropped])
@@ -164,11 +168,47 @@ class Keeper:
         """The blocks from a height on, for replicas."""
         return list(self._chain.blocks(first))
 
+    def votes(self, first: int) -> list[Vote]:
+        """The votes kept for the blocks from a height on, for replicas: they sign a block whose parent is final."""
+        return [vote for height in range(first, self._chain.head.height + 1) for vote in self._chain.votes(height)]
+
+    def mandate(self) -> Mandate | None:
+        """What this keeper leads its term with, for replicas; None in term 0."""
+        return self._chain.mandate(self._chain.term)
+
+    def term(self) -> int:
+        """The term that this keeper leads, or the highest that it knows of."""
+        return self._chain.term
+
+    def absorb(self, blocks: list[Block], votes: list[Vote]) -> None:
+        """Take in what became final elsewhere. What has to give way goes back into the queue."""
+        self._requeue_head()
+        absorb(self._chain, blocks, votes)
+
+    def lead(self, term: int, pledges: list[Pledge]) -> Mandate:
+        """Take over with the validators' promises; the head may have to be signed again under the mandate first.
+
+        Raises:
+            Refusal: the promises are not enough, or tell of final blocks that it has not absorbed.
+        """
+        self._requeue_head()
+        return lead(self._chain, term, pledges, self._keypair)
+
     def add_votes(self, height: int, votes: list[Vote]) -> Standing:
         """Store the validators' signatures on a block, and say whether it is final."""
         self._chain.add_votes(height, votes)
         stored, entitled = self._chain.votes(height), self._chain.finality_set(height)
         return Standing(final=is_final(stored, entitled), missing=tuple(missing(stored, entitled)))
+
+    def _requeue_head(self) -> None:
+        """Queue again what is in a head that is not final, before it may have to give way: if it stays after all, the
+        next seal drops what is spent.
+        """
+        head = self._chain.head
+        if not self._chain.is_final(head.height):
+            self.submit(list(self._chain.block(head.height).extrinsics))
+            if head.kind == "close":
+                metagraph_path(self._chain.path, head.epoch).unlink(missing_ok=True)
 
     def close(self) -> None:
         """Give the database back; the actor may be ended after this."""

@@ -1,7 +1,8 @@
 """A validator: keeps a replica of the ledger, draws its own windows of text, values what peers answer, and votes.
 
 Invariants:
-* it signs a block only after its own replica has executed it to the same state;
+* it signs a block only after its own replica has executed it to the same state, and its parent is final;
+* what it signs or promises is on its disk before it is told, and binds it after a restart;
 * nobody, itself included, can foretell its windows: they come from its signature over the last final close block;
 * its vote and its evidence are on disk before the commitment leaves it: after a restart it votes as it did before;
 * an answer that is unsigned, of wrong shape, NaN or above probability 1 costs its peer this epoch, and nobody else.
@@ -35,7 +36,9 @@ from ledger.extrinsics import (
 )
 from ledger.genesis import Genesis
 from ledger.store.chain import Chain
-from ledger.trust.finality import Vote, sign_vote
+from ledger.store.replica import follow, promise
+from ledger.trust.finality import Vote
+from ledger.trust.terms import Mandate, Pledge
 from ledger.wallet import Wallet
 from models.text.corpus import Corpus
 from models.text.windows import Windows, draw_windows
@@ -90,21 +93,33 @@ class Validator:
         """The height of the replica."""
         return self._chain.head.height
 
-    def follow(self, blocks: list[Block]) -> list[Vote]:
-        """Execute blocks on the replica and sign them. Blocks that it holds already are signed again as they are.
+    def follow(self, blocks: list[Block], votes: Sequence[Vote] = (), mandate: Mandate | None = None) -> list[Vote]:
+        """Execute blocks on the replica and sign the last, or sign the replica's head again as it is.
+
+        Args:
+            votes: those that made earlier blocks final: a block is signed only if its parent is final.
+            mandate: what the keeper leads its term with, None in term 0.
 
         Raises:
-            Refusal: a block does not follow, or its state is not what its transactions lead to; nothing is signed
-                from that block on.
+            Refusal: a block does not follow, its state is not what its transactions lead to, or it may not be signed.
         """
-        votes = []
-        for block in blocks:
-            if block.header.height > self._chain.head.height:
-                self._chain.append(block)
-            elif self._chain.block(block.header.height).hash != block.hash:
-                raise Refusal("wrong_block", f"the replica holds another block at height {block.header.height}")
-            votes.append(sign_vote(block.header, self._keypair, self._chain.genesis_hash))
-        return votes
+        return follow(self._chain, blocks, votes, mandate, self._keypair)
+
+    def promise(self, term: int) -> Pledge:
+        """Promise a candidate not to sign for lower terms; it is on disk before it is told.
+
+        Raises:
+            Refusal: this term, or a higher one, is promised already.
+        """
+        return promise(self._chain, term, self._keypair)
+
+    def blocks(self, first: int) -> list[Block]:
+        """The replica's blocks from a height on, for a keeper that takes over."""
+        return list(self._chain.blocks(first))
+
+    def votes(self, first: int) -> list[Vote]:
+        """The votes that the replica keeps for its blocks from a height on."""
+        return [vote for height in range(first, self._chain.head.height + 1) for vote in self._chain.votes(height)]
 
     def draw(self, epoch: int) -> Query:
         """This epoch's windows of held-out text, as a signed query.

@@ -57,14 +57,19 @@ def _collect(run: Run, height: int) -> tuple[Standing, dict[str, str]]:
         run.crew.validators, lambda name, handle: handle.height.remote(), deadline_s=deadlines.validator_s
     )
     first = min([final_height, *heights.values()]) + 1
-    blocks = ask_one("the keeper", run.crew.keeper.blocks.remote(first), deadline_s=deadlines.validator_s)
+    keeper = run.crew.keeper
+    blocks = ask_one("the keeper", keeper.blocks.remote(first), deadline_s=deadlines.validator_s)
+    votes = ask_one("the keeper", keeper.votes.remote(first - 1), deadline_s=deadlines.validator_s)
+    mandate = ask_one("the keeper", keeper.mandate.remote(), deadline_s=deadlines.validator_s)
     reachable = {name: run.crew.validators[name] for name in heights}
     needed = {
         name: [block for block in blocks if block.height > min(final_height, heights[name]) and block.height <= height]
         for name in heights
     }
     signed, unsigned = ask_each(
-        reachable, lambda name, handle: handle.follow.remote(needed[name]), deadline_s=deadlines.validator_s
+        reachable,
+        lambda name, handle: handle.follow.remote(needed[name], votes, mandate),
+        deadline_s=deadlines.validator_s,
     )
     standing = Standing(final=False, missing=())
     for at in range(final_height + 1, height + 1):

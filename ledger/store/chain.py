@@ -18,6 +18,7 @@ from ledger.keys import Keypair
 from ledger.sealing import check_block, seal_block, seal_genesis
 from ledger.state import Sealed, State
 from ledger.store.database import Database, WriterLock, as_bytes, as_int, new_database
+from ledger.store.leading import read_last_vote, read_mandate, remove_head, write_term, write_undo
 from ledger.store.mark import Mark, check_final, check_head, mark_path, read_mark, write_mark
 from ledger.store.rows import (
     read_block,
@@ -28,7 +29,8 @@ from ledger.store.rows import (
     write_block,
     write_finality_set,
 )
-from ledger.trust.finality import Vote, encode_vote, is_final, verify_vote
+from ledger.trust.finality import Vote, encode_vote, final_term, is_final, verify_vote
+from ledger.trust.terms import Mandate, Signer
 from ledger.units import blake2b_256
 
 
@@ -109,34 +111,48 @@ class Chain:
             check_head(mark, self._database, height)
             self.head: Header = read_block(self._database, height).header
             self.head_hash = self.head.hash
-            self.state = self._load_state()
+            self.state = self._load_state(self.head)
             self._sets: dict[int, tuple[Weighted, ...]] = {}
             self.final_height = next((at for at in range(height, 0, -1) if self._votes_suffice(at)), 0)
             check_final(mark, self._database, self.final_height)
         if self._lock is not None:
             self._write_mark()
 
-    def _load_state(self) -> State:
-        state, height = State(self.genesis), self.head.height
+    def _load_state(self, head: Header) -> State:
+        state, height = State(self.genesis), head.height
         rows = self._database.query("SELECT key, value FROM state", height=height)
         try:
             state.load((as_bytes(key, height, "a key"), as_bytes(value, height, "an entry")) for key, value in rows)
         except ValueError as error:
             raise DamagedLedger(height, f"a state row can't be read: {error}") from None
-        if state.root != self.head.state_root:
+        if state.root != head.state_root:
             raise DamagedLedger(height, "the state rows don't have the state root of the head block")
         return state
 
     @property
     def term(self) -> int:
-        """The term that this ledger writes blocks for."""
+        """The term that this ledger's writer promised, follows or leads."""
         return read_term(self._database, self.head.height)
 
-    def raise_term(self, term: int) -> None:
-        """Write blocks for a higher term from now on; Refusal `wrong_term` if it isn't higher, nor the same."""
+    def signer(self, hotkey: bytes) -> Signer:
+        """What binds a key that signs blocks of this ledger, as it is on disk."""
+        last = read_last_vote(self._database, hotkey, self.head.height)
+        return Signer(term=self.term, mandate=self.mandate(self.term), last=last)
+
+    def mandate(self, term: int) -> Mandate | None:
+        """The mandate of a term, None where this ledger has seen none; term 0 has none."""
+        return read_mandate(self._database, term, self.head.height)
+
+    def set_term(self, term: int, mandate: Mandate | None) -> None:
+        """Write a promised term down, or the mandate of a term; Refusal `wrong_term` if the ledger's is higher.
+
+        What a promise or a mandate must be is ledger.trust.terms' to say; the caller has asked it.
+        """
         self._require_writer()
         with self._database.transaction():
-            self._adopt_term(term)
+            if term < self.term:
+                raise Refusal("wrong_term", f"this ledger is at term {self.term} already, {term} is lower")
+            write_term(self._database, term, mandate)
 
     def build(self, kind: Kind, extrinsics: Sequence[bytes], *, term: int, keypair: Keypair) -> Block:
         """The keeper's seal: execute, sign and commit the next block.
@@ -144,27 +160,44 @@ class Chain:
         Refusal if it can't be; then nothing has changed.
         """
         self._require_writer()
-        if term != self.term:
-            raise Refusal("wrong_term", f"this ledger is at term {self.term}, the block would be of term {term}")
+        self._require_lead(term)
         block, sealed = seal_block(self.state, self.head, kind, extrinsics, term=term, keypair=keypair)
-        self._commit(block, sealed)
+        self._commit(block, sealed, leading=True)
         return block
 
     def append(self, block: Block) -> None:
         """A replica's step: execute somebody else's block, and commit it if everything comes out the same.
 
-        Refusal if not.
+        Refusal if not. A block of a lower term than this ledger's may be committed, but not signed.
         """
         self._require_writer()
-        if block.header.term < self.term:
-            raise Refusal("wrong_term", f"this ledger is at term {self.term}, the block is of term {block.header.term}")
-        self._commit(block, check_block(self.state, self.head, block))
+        self._commit(block, check_block(self.state, self.head, block), leading=False)
 
-    def _commit(self, block: Block, sealed: Sealed) -> None:
+    def withdraw_head(self) -> Block:
+        """Take back a head that is not final, because another block became final at its height, or a mandate goes on
+        without it. Refusal `wrong_block` if it is final.
+        """
+        self._require_writer()
+        block = self.block(self.head.height)
+        if self.is_final(block.height):
+            raise Refusal("wrong_block", f"block {block.height} is final and stays")
+        parent = self.block(block.height - 1).header
+        write_mark(self.path, Mark(height=parent.height, block_hash=parent.hash.hex(), final_height=self.final_height))
+        with self._database.transaction():
+            remove_head(self._database, block.header)
+            self._load_state(parent)
+        self._load()
+        return block
+
+    def _commit(self, block: Block, sealed: Sealed, *, leading: bool) -> None:
         header = block.header
         try:
             with self._database.transaction():
-                self._adopt_term(header.term)
+                if leading:
+                    self._require_lead(header.term)
+                elif header.term > self.term:
+                    write_term(self._database, header.term, None)
+                write_undo(self._database, self.state)
                 write_block(self._database, block, sealed)
                 if header.kind == "close":
                     write_finality_set(self._database, header.epoch + 1, self.state.finality_set)
@@ -183,13 +216,17 @@ class Chain:
         self._require_writer()
         votes = list(votes)
         header = self.block(height).header
-        hotkeys = {member.hotkey for member in self.finality_set(height)}
+        voting, kept = self.finality_set(height), {vote.hotkey: vote for vote in self.votes(height)}
+        hotkeys, certified = {member.hotkey for member in voting}, final_term(kept.values(), voting)
         for vote in votes:
-            same_block = (vote.height, vote.block_hash, vote.term) == (height, header.hash, header.term)
+            same_block = (vote.height, vote.block_hash) == (height, header.hash) and vote.term >= header.term
             if not same_block or vote.hotkey not in hotkeys or not verify_vote(vote, self.genesis_hash):
                 raise Refusal("bad_vote", f"the vote of {vote.hotkey.hex()[:16]} does not count for block {height}")
         with self._database.transaction():
             for vote in votes:
+                older = vote.hotkey in kept and kept[vote.hotkey].term >= vote.term
+                if older or certified not in (None, vote.term):
+                    continue  # a vote of another term must not take the place of one that made the block final
                 values = (height, vote.hotkey, encode_vote(vote))
                 self._database.query("INSERT OR REPLACE INTO votes VALUES (?, ?, ?)", values)
         if height > self.final_height and self._votes_suffice(height):
@@ -211,6 +248,12 @@ class Chain:
         if epoch not in self._sets:
             self._sets = {epoch: read_finality_set(self._database, epoch, height)}
         return self._sets[epoch]
+
+    @property
+    def next_finality_set(self) -> tuple[Weighted, ...]:
+        """Who votes on the block after the head."""
+        closed = self.head.kind in ("genesis", "close")
+        return self.state.finality_set if closed else self.finality_set(self.head.height)
 
     def block(self, height: int) -> Block:
         """The block; StoreError if the chain isn't that high."""
@@ -261,11 +304,12 @@ class Chain:
         mark = Mark(height=self.head.height, block_hash=self.head_hash.hex(), final_height=self.final_height)
         write_mark(self.path, mark)
 
-    def _adopt_term(self, term: int) -> None:
-        """Inside a transaction: move the term's row up to this term, if it isn't there yet."""
-        if term < self.term:
-            raise Refusal("wrong_term", f"this ledger is at term {self.term} already, {term} is lower")
-        self._database.query("UPDATE meta SET value = ? WHERE name = ?", (term, b"term"))
+    def _require_lead(self, term: int) -> None:
+        """Refusal unless the ledger is at this term and holds its mandate; term 0 is led by who the genesis names."""
+        if term != self.term:
+            raise Refusal("wrong_term", f"this ledger is at term {self.term}, the block would be of term {term}")
+        if term > 0 and self.mandate(term) is None:
+            raise Refusal("no_mandate", f"this ledger holds no mandate to lead term {term}")
 
     def _votes_suffice(self, height: int) -> bool:
         return is_final(self.votes(height), self.finality_set(height))

@@ -137,7 +137,7 @@ def _read_checked_votes(
     votes = read_votes(database, block.height)
     hotkeys = {member.hotkey for member in voting}
     for vote in votes:
-        same_block = vote.block_hash == block.hash and vote.term == block.header.term
+        same_block = vote.block_hash == block.hash and vote.term >= block.header.term
         if not same_block or vote.hotkey not in hotkeys or not verify_vote(vote, genesis_hash):
             raise DamagedLedger(block.height, f"the vote of {vote.hotkey.hex()[:16]} does not count for this block")
     return votes

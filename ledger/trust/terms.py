@@ -86,10 +86,12 @@ def follow_mandate(signer: Signer, mandate: Mandate) -> Signer:
     return replace(signer, term=mandate.term, mandate=mandate)
 
 
-def validate_signing(signer: Signer, header: Header, final_height: int) -> None:
+def validate_signing(signer: Signer, header: Header, final_height: int, finality_set: Sequence[Weighted]) -> None:
     """Whether the signer may sign this block, which its replica executed, under its term.
 
-    `final_height` is the highest that the signer knows to be final.
+    Args:
+        final_height: the highest that the signer knows to be final.
+        finality_set: who votes on the block.
 
     Refusal `no_mandate`, `wrong_term`, `wrong_block` or `not_final`.
     """
@@ -103,6 +105,9 @@ def validate_signing(signer: Signer, header: Header, final_height: int) -> None:
         raise Refusal("wrong_term", f"the block is of term {header.term}, the signer follows term {signer.term}")
     if header.height > final_height + 1:
         raise Refusal("not_final", f"block {header.height - 1} isn't final, so block {header.height} isn't signed")
+    near = mandate is not None and header.height <= mandate.base.height + 1
+    if mandate is not None and near and not is_promised(signer.term, mandate.promises, finality_set):
+        raise Refusal("no_mandate", f"who votes on block {header.height} has not promised term {signer.term}")
     bound = last is not None and last.term == signer.term and last.height >= header.height
     if last is not None and bound and last.block_hash != header.hash:
         raise Refusal("wrong_block", f"another block of term {signer.term} was signed at height {last.height}")
@@ -135,23 +140,22 @@ def is_promised(term: int, promises: Iterable[Promise], finality_set: Sequence[W
 
 
 def validate_mandate(
-    mandate: Mandate, final: Base, sets: Sequence[Sequence[Weighted]], keeper: bytes, genesis_hash: bytes
+    mandate: Mandate, final: Base, finality_set: Sequence[Weighted], keeper: bytes, genesis_hash: bytes
 ) -> None:
     """Refusal `no_mandate` unless the keeper signed it, and its promises suffice and lead to its base.
 
     Args:
         final: the highest block known to be final.
-        sets: who votes on the block after the final one and, where the base is above that, on the one after the base.
+        finality_set: who votes on the block after that.
     """
     if not verify(keeper, _mandate_message(mandate, genesis_hash), mandate.signature):
         raise Refusal("no_mandate", f"the mandate for term {mandate.term} is not signed by the keeper")
     for promise in mandate.promises:
         if promise.term != mandate.term or not verify_promise(promise, genesis_hash):
             raise Refusal("no_mandate", f"the promise of {promise.hotkey.hex()[:16]} is not one for {mandate.term}")
-    for finality_set in sets:
-        if not is_promised(mandate.term, mandate.promises, finality_set):
-            raise Refusal("no_mandate", f"the promises for term {mandate.term} are not of more than 2/3 of the stake")
-    chosen = choose_base(mandate.promises, final, sets[0])
+    if not is_promised(mandate.term, mandate.promises, finality_set):
+        raise Refusal("no_mandate", f"the promises for term {mandate.term} are not of more than 2/3 of the stake")
+    chosen = choose_base(mandate.promises, final, finality_set)
     if mandate.base.height > final.height and mandate.base != chosen:
         raise Refusal("no_mandate", f"the promises for term {mandate.term} lead to another block than the mandate says")
     if mandate.base.height <= final.height < chosen.height:

@@ -21,6 +21,7 @@ from ledger.genesis import Genesis, GenesisNeuron
 from ledger.keys import Keypair
 from ledger.parameters import Parameters
 from ledger.store.chain import Chain
+from ledger.trust.finality import Vote
 from ledger.units import RAO_PER_TAO
 from ledger.wallet import Wallet
 from models.host.architectures import Architecture
@@ -190,10 +191,15 @@ class PlainNetwork:
         sealed = self.keeper.seal(kind, self.epoch + (kind == "open"))
         assert not sealed.refused
         for validator in self.validators.values():
-            for vote in validator.follow(self.keeper.blocks(validator.height() + 1)):
+            for vote in self.follow(validator):
                 self.keeper.add_votes(vote.height, [vote])
         assert self.keeper.add_votes(sealed.height, []).final
         return sealed
+
+    def follow(self, validator: Validator) -> list[Vote]:
+        """Have a validator execute what it lacks, and sign."""
+        first = validator.height() + 1
+        return validator.follow(self.keeper.blocks(first), self.keeper.votes(first - 1), self.keeper.mandate())
 
     def ask(self) -> list[Answer]:
         """Have every version answer every validator's query."""

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from actors.ballot import NoBallot
 from actors.wire import sign_answer
-from ledger.blocks import Block
+from ledger.blocks import Block, sign_header
 from ledger.errors import Refusal
 from ledger.extrinsics import BASELINE_UID
 from ledger.parameters import Parameters
@@ -34,7 +34,8 @@ def open_epoch_with_news(network: Any, versions: dict[str, bytes]) -> None:
 def forge(network: Any, block: Block, **changes: object) -> Block:
     """A block with another header, signed by the keeper as if it were in order."""
     header = replace(block.header, **changes)
-    return replace(block, header=header, signature=network.wallets["operator"].hotkey().sign(header.hash))
+    signature = sign_header(header, network.wallets["operator"].hotkey(), network.genesis.hash)
+    return replace(block, header=header, signature=signature)
 
 
 def test_blocks_are_final_and_replicas_agree_with_the_keeper(network: Any) -> None:
@@ -142,7 +143,7 @@ def test_a_validator_signs_nothing_that_its_replica_does_not_come_to(network: An
         vera.follow([wrong])
     assert refused.value.code == "wrong_block"
     assert vera.height() == height
-    (vote,) = vera.follow([block])
+    (vote,) = network.follow(vera)
     assert verify_vote(vote, network.genesis.hash)
     assert vote.block_hash == block.hash
 
@@ -263,7 +264,7 @@ def test_the_keeper_names_whose_signatures_are_missing(network: Any) -> None:
     assert not standing.final
     assert set(standing.missing) == {network.wallets[name].hotkey_public() for name in network.validators}
     vera, victor = network.validators["vera"], network.validators["victor"]
-    votes = [vote for validator in (vera, victor) for vote in validator.follow(network.keeper.blocks(7))]
+    votes = [vote for validator in (vera, victor) for vote in network.follow(validator)]
     standing = network.keeper.add_votes(sealed.height, votes)
     assert standing.final, "75 of 100 are more than two thirds"
     assert standing.missing == (network.wallets["viola"].hotkey_public(),)

@@ -21,6 +21,7 @@ from ledger.state import check_supply
 from ledger.store.chain import Chain
 from ledger.store.replay import replay, verify
 from ledger.trust.finality import is_final, missing, sign_vote
+from ledger.trust.terms import Base, sign_mandate, sign_promise
 from ledger.units import RAO_PER_TAO, blake2b_256
 
 EPOCHS = 4
@@ -146,11 +147,16 @@ def test_blocks_come_in_order_and_under_their_term(network):
     for kind in ("commit", "close", "genesis"):
         with pytest.raises(Refusal, match="wrong_kind"):
             network.seal(kind)
-    chain.raise_term(3)
+    chain.set_term(3, None)
+    with pytest.raises(Refusal, match="no_mandate"):
+        network.seal("open")
     with pytest.raises(Refusal, match="wrong_term"):
         chain.build("open", [], term=2, keypair=network.keeper)
     with pytest.raises(Refusal, match="wrong_term"):
-        chain.raise_term(2)
+        chain.set_term(2, None)
+    promises = [sign_promise(3, None, key, chain.genesis_hash) for key in network.hotkeys[:4]]
+    base = Base(height=0, block_hash=chain.head_hash)
+    chain.set_term(3, sign_mandate(3, base, promises, network.keeper, chain.genesis_hash))
     with pytest.raises(Refusal, match="wrong_block"):
         chain.build("open", [], term=3, keypair=Keypair.generate())
     assert chain.head.height == 0

@@ -1,0 +1,77 @@
+"""What a chain's file keeps for finality: the term, the mandates, the last vote of a key, and how to take back a head
+that never became final.
+
+Invariants: written inside the caller's transaction; a head can be taken back once, to its parent, exactly.
+"""
+
+import msgspec
+
+from ledger.blocks import Header
+from ledger.errors import DamagedLedger
+from ledger.state import State
+from ledger.store.database import Database, as_bytes
+from ledger.trust.finality import Vote, decode_vote
+from ledger.trust.terms import Mandate
+
+_OLD_ROWS = msgspec.msgpack.Decoder(list[tuple[bytes, bytes | None]])
+
+
+def read_mandate(database: Database, term: int, height: int) -> Mandate | None:
+    """The mandate of a term, None where this chain has seen none; errors name the head's height."""
+    rows = database.query("SELECT value FROM meta WHERE name = ?", (_mandate_name(term),), height=height)
+    if not rows:
+        return None
+    try:
+        return msgspec.msgpack.decode(as_bytes(rows[0][0], height, "the mandate"), type=Mandate)
+    except ValueError as error:
+        raise DamagedLedger(height, f"the mandate can't be read: {error}") from None
+
+
+def write_term(database: Database, term: int, mandate: Mandate | None) -> None:
+    """Move the term's row, and keep its mandate if there is one; those of earlier terms stay."""
+    database.query("UPDATE meta SET value = ? WHERE name = ?", (term, b"term"))
+    if mandate is not None:
+        encoded = msgspec.msgpack.encode(mandate)
+        database.query("INSERT OR REPLACE INTO meta VALUES (?, ?)", (_mandate_name(term), encoded))
+
+
+def read_last_vote(database: Database, hotkey: bytes, height: int) -> Vote | None:
+    """The vote of a key on the highest block that it voted on; that is also its latest."""
+    rows = database.query(
+        "SELECT vote FROM votes WHERE hotkey = ? ORDER BY height DESC LIMIT 1", (hotkey,), height=height
+    )
+    try:
+        return decode_vote(as_bytes(rows[0][0], height, "a vote")) if rows else None
+    except ValueError as error:
+        raise DamagedLedger(height, f"a vote can't be read: {error}") from None
+
+
+def write_undo(database: Database, state: State) -> None:
+    """Keep what the block that is being stored overwrites in the state, in place of what its parent overwrote."""
+    encoded = msgspec.msgpack.encode(state.previous_rows())
+    database.query("INSERT OR REPLACE INTO meta VALUES (?, ?)", (b"undo", encoded))
+
+
+def remove_head(database: Database, head: Header) -> None:
+    """Take the head's block, votes and finality set away, and put the state rows back; DamagedLedger where the rows to
+    put back are not kept: the head has been taken back once already.
+    """
+    rows = database.query("SELECT value FROM meta WHERE name = ?", (b"undo",), height=head.height)
+    try:
+        old_rows = _OLD_ROWS.decode(as_bytes(rows[0][0] if rows else None, head.height, "what the head overwrote"))
+    except ValueError as error:
+        raise DamagedLedger(head.height, f"what the head overwrote can't be read: {error}") from None
+    for key, value in old_rows:
+        if value is None:
+            database.query("DELETE FROM state WHERE key = ?", (key,))
+        else:
+            database.query("INSERT OR REPLACE INTO state VALUES (?, ?)", (key, value))
+    database.query("DELETE FROM meta WHERE name = ?", (b"undo",))
+    database.query("DELETE FROM blocks WHERE height = ?", (head.height,))
+    database.query("DELETE FROM votes WHERE height = ?", (head.height,))
+    if head.kind == "close":
+        database.query("DELETE FROM finality WHERE epoch = ?", (head.epoch + 1,))
+
+
+def _mandate_name(term: int) -> bytes:
+    return b"mandate" + term.to_bytes(8, "big")

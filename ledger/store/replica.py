@@ -1,0 +1,168 @@
+"""A replica and its part in finality: it follows blocks, promises terms and signs; or it takes over and leads.
+
+Invariants: what is signed or promised is on disk before it is returned; a head that is not final gives way to a block
+that is, or to one that a mandate goes on with, and to nothing else; who leads has the mandate on disk first.
+"""
+
+from collections.abc import Iterable, Sequence
+
+from ledger.blocks import Block
+from ledger.entries import Weighted
+from ledger.errors import Refusal
+from ledger.keys import Keypair
+from ledger.store.chain import Chain
+from ledger.trust.finality import Vote, is_final, sign_vote, verify_vote
+from ledger.trust.terms import (
+    Base,
+    Mandate,
+    Pledge,
+    Promise,
+    choose_base,
+    follow_mandate,
+    is_promised,
+    promise_term,
+    sign_mandate,
+    sign_promise,
+    validate_mandate,
+    validate_pledge,
+    validate_signing,
+)
+
+
+def promise(chain: Chain, term: int, keypair: Keypair) -> Pledge:
+    """Promise not to sign for lower terms, for good; Refusal `wrong_term` unless the term is higher than any before."""
+    signer = chain.signer(keypair.public)
+    chain.set_term(promise_term(signer, term).term, None)
+    signed = sign_promise(term, signer.last, keypair, chain.genesis_hash)
+    if signer.last is None:
+        return Pledge(promise=signed, block=None, mandate=None)
+    return Pledge(promise=signed, block=chain.block(signer.last.height), mandate=chain.mandate(signer.last.term))
+
+
+def absorb(chain: Chain, blocks: Iterable[Block], votes: Sequence[Vote], mandate: Mandate | None = None) -> None:
+    """Bring the chain up to these blocks (in order of height), and keep the votes for them.
+
+    Refusal where a block does not follow, or contradicts one that need not give way.
+    """
+    for height in range(chain.final_height + 1, chain.head.height + 1):
+        _keep_votes(chain, height, votes)
+    for block in blocks:
+        if block.height <= chain.head.height and chain.block(block.height).hash != block.hash:
+            _check_gives_way(chain, block, votes, mandate)
+            chain.withdraw_head()
+        if block.height > chain.head.height:
+            chain.append(block)
+        if block.height > chain.final_height:
+            _keep_votes(chain, block.height, votes)
+
+
+def follow(
+    chain: Chain, blocks: Iterable[Block], votes: Sequence[Vote], mandate: Mandate | None, keypair: Keypair
+) -> list[Vote]:
+    """Absorb the blocks, and sign the head where the key is in the finality set.
+
+    Args:
+        votes: those that made blocks final, of these or held ones; a block is signed only if its parent is final.
+        mandate: what the keeper leads with; None in term 0.
+
+    Raises:
+        Refusal: a block does not follow, or may not be signed.
+    """
+    absorb(chain, blocks, votes, mandate)
+    if mandate is not None:
+        _follow_mandate(chain, mandate)
+    signer, head = chain.signer(keypair.public), chain.head
+    voting = chain.finality_set(head.height)
+    if head.height == 0 or keypair.public not in {member.hotkey for member in voting}:
+        return []
+    last = signer.last
+    if last is not None and (last.block_hash, last.term) == (chain.head_hash, signer.term):
+        return [last]
+    try:
+        validate_signing(signer, head, chain.final_height, voting)
+    except Refusal:
+        if chain.is_final(head.height):
+            return [] if last is None or last.block_hash != chain.head_hash else [last]
+        raise
+    vote = sign_vote(head, keypair, chain.genesis_hash, term=signer.term)
+    chain.add_votes(head.height, [vote])
+    return [vote]
+
+
+def lead(chain: Chain, term: int, pledges: Sequence[Pledge], keypair: Keypair) -> Mandate:
+    """Take over: adopt the block that the pledges lead to, and lead the term from it.
+
+    The chain has absorbed what is final; a head that is not, and that no promise knows, gives way. The block adopted is
+    to be proposed again (signed under the mandate, which is on disk by now) before any other.
+
+    Refusal `no_mandate` where the pledges are not enough, not sound, or tell of blocks that were not absorbed.
+    """
+    genesis_hash, keeper = chain.genesis_hash, chain.genesis.keeper
+    if term <= chain.term:
+        raise Refusal("wrong_term", f"this ledger is at term {chain.term} already; ask promises for a higher one")
+    for pledge in pledges:
+        validate_pledge(pledge, term, keeper, genesis_hash)
+    promises = [pledge.promise for pledge in pledges]
+    final = Base(height=chain.final_height, block_hash=chain.block(chain.final_height).hash)
+    voting = _voting_after(chain, final.height)
+    _check_promised(term, promises, voting)
+    base = choose_base(promises, final, voting)
+    if base.height > final.height + 1:
+        raise Refusal("no_mandate", f"block {base.height - 1} is not known to be final here; absorb it first")
+    if chain.head.height > final.height and chain.head_hash != base.block_hash:
+        chain.withdraw_head()
+    if base.height > chain.head.height:
+        chain.append(next(p.block for p in pledges if p.block is not None and p.block.hash == base.block_hash))
+    _check_promised(term, promises, chain.next_finality_set)
+    mandate = sign_mandate(term, base, promises, keypair, genesis_hash)
+    chain.set_term(term, mandate)
+    return mandate
+
+
+def _check_promised(term: int, promises: list[Promise], voting: Sequence[Weighted]) -> None:
+    if not is_promised(term, promises, voting):
+        silent = {member.hotkey for member in voting} - {one.hotkey for one in promises}
+        names = ", ".join(sorted(hotkey.hex()[:16] for hotkey in silent))
+        raise Refusal("no_mandate", f"promises of more than 2/3 of the stake are needed for term {term}: ask {names}")
+
+
+def _follow_mandate(chain: Chain, mandate: Mandate) -> None:
+    """Check a mandate that is new here, and write it down."""
+    signer = chain.signer(b"")
+    if signer.mandate == mandate:
+        return
+    followed = follow_mandate(signer, mandate)
+    # A mandate may be older than what is final by now: it is judged by who voted when it was given.
+    height = min(chain.final_height, mandate.base.height)
+    final = Base(height=height, block_hash=chain.block(height).hash)
+    validate_mandate(mandate, final, _voting_after(chain, height), chain.genesis.keeper, chain.genesis_hash)
+    chain.set_term(followed.term, followed.mandate)
+
+
+def _check_gives_way(chain: Chain, block: Block, votes: Sequence[Vote], mandate: Mandate | None) -> None:
+    """Refusal unless this block takes the place of the head: by its votes, or by the mandate."""
+    held = f"the replica holds another block at height {block.height}"
+    if block.height != chain.head.height or chain.is_final(block.height):
+        raise Refusal("wrong_block", f"{held}, and it is final or below the head")
+    own = [vote for vote in votes if (vote.height, vote.block_hash) == (block.height, block.hash)]
+    sound = [vote for vote in own if verify_vote(vote, chain.genesis_hash)]
+    if is_final(sound, chain.finality_set(block.height)):
+        return
+    if mandate is None:
+        raise Refusal("wrong_block", held)
+    _follow_mandate(chain, mandate)
+    signer = chain.signer(b"")
+    validate_signing(signer, block.header, chain.final_height, chain.finality_set(block.height))
+    if chain.head.term >= signer.term:
+        raise Refusal("wrong_block", f"{held}, of the same term: its keeper contradicts itself")
+
+
+def _keep_votes(chain: Chain, height: int, votes: Sequence[Vote]) -> None:
+    block_hash = chain.block(height).hash
+    own = [vote for vote in votes if (vote.height, vote.block_hash) == (height, block_hash)]
+    if own:
+        chain.add_votes(height, own)
+
+
+def _voting_after(chain: Chain, height: int) -> tuple[Weighted, ...]:
+    return chain.finality_set(height + 1) if height < chain.head.height else chain.next_finality_set

@@ -67,6 +67,8 @@ def decode_genesis(data: bytes) -> Genesis:
         genesis = msgspec.msgpack.decode(data, type=Genesis)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise GenesisError("genesis", str(error)) from None
+    if genesis.protocol != PROTOCOL:
+        raise GenesisError("protocol", f"this version speaks protocol {PROTOCOL}, the genesis {genesis.protocol}")
     if encode_genesis(genesis) != data:
         raise GenesisError("genesis", "the bytes are not its canonical encoding")
     _validate_content(genesis)
@@ -83,8 +85,6 @@ def validate_genesis(genesis: Genesis) -> None:
 
 
 def _validate_content(genesis: Genesis) -> None:
-    if genesis.protocol != PROTOCOL:
-        raise GenesisError("protocol", f"this version speaks protocol {PROTOCOL}, the genesis {genesis.protocol}")
     parameters = genesis.parameters
     validate_parameters(parameters)
     _refuse_repeats("balances", (public for public, _ in genesis.balances))

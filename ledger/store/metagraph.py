@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ledger.blocks import Header
+from ledger.epoch.fixed import ONE_Q31
 from ledger.errors import StoreError
 from ledger.keys import encode_address
 from ledger.state import State
@@ -44,6 +45,13 @@ SCHEMA = pa.schema(
         ("published_epoch", pa.int64()),
         ("manifest", pa.string()),
         ("evidence", pa.string()),
+        ("endpoint", pa.string()),
+        ("take_q31", pa.int64()),
+        ("missed_reveals", pa.int64()),
+        ("barred_until", pa.int64()),
+        ("checkpoint", pa.string()),
+        ("checkpoint_manifest", pa.string()),
+        ("identity", pa.string()),
     ]
 )
 _SAME_NAME = (
@@ -63,6 +71,8 @@ _SAME_NAME = (
     "last_update",
     "versions",
     "published_epoch",
+    "endpoint",
+    "missed_reveals",
 )
 
 
@@ -74,6 +84,8 @@ def build_table(state: State, header: Header) -> pa.Table:
     rows = []
     for neuron in state.neurons():
         row = {field: getattr(neuron, field) for field in _SAME_NAME}
+        (part, whole), trained = state.take(neuron.hotkey), neuron.checkpoint
+        identity = state.identities.get(state.origin(neuron.hotkey))
         row |= {
             "epoch": header.epoch,
             "height": header.height,
@@ -82,6 +94,11 @@ def build_table(state: State, header: Header) -> pa.Table:
             "stake_rao": state.stake(neuron.hotkey),
             "manifest": neuron.manifest.hex() if neuron.manifest else None,
             "evidence": neuron.evidence.hex() if neuron.evidence else None,
+            "take_q31": part * ONE_Q31 // whole,
+            "barred_until": state.barred_until(neuron.hotkey),
+            "checkpoint": trained.parameters.hex() if trained else None,
+            "checkpoint_manifest": trained.manifest.hex() if trained else None,
+            "identity": identity.name if identity else None,
         }
         rows.append(row)
     return pa.Table.from_pylist(rows, schema=SCHEMA)

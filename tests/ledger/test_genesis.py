@@ -1,5 +1,6 @@
 """The genesis: what can start a network, and the field that is named when it can't."""
 
+import msgspec
 import pytest
 from msgspec.structs import replace
 
@@ -61,6 +62,9 @@ def _parameters(**fields) -> Genesis:
         (_parameters(kappa=(3, 2)), "parameters.kappa"),
         (_parameters(kappa=(0, 2)), "parameters.kappa"),
         (_parameters(take=(1, 0)), "parameters.take"),
+        (_parameters(take=(19, 100)), "parameters.take"),
+        (_parameters(take_min=(2, 10)), "parameters.take"),
+        (_parameters(take_max=(3, 2)), "parameters.take_max"),
         (_parameters(registration_bump=(1, 2)), "parameters.registration_bump"),
         (_parameters(registration_price_rao=1), "parameters.registration_price_rao"),
         (_parameters(max_block_bytes=1024), "parameters.max_extrinsic_bytes"),
@@ -70,6 +74,13 @@ def test_what_cannot_start_a_network_is_named(genesis, field):
     with pytest.raises(GenesisError) as error:
         validate_genesis(genesis)
     assert error.value.field == field
+
+
+def test_a_genesis_of_an_older_version_is_told_from_a_damaged_one():
+    fields = msgspec.msgpack.decode(encode_genesis(GOOD)) | {"protocol": 1}
+    del fields["parameters"]["take_max"]
+    with pytest.raises(GenesisError, match="speaks protocol 2, the genesis 1"):
+        decode_genesis(msgspec.msgpack.encode(fields))
 
 
 def test_amounts_are_written_and_read_exactly():

@@ -5,6 +5,7 @@ import pytest
 
 from ledger.epoch.fixed import ONE_Q31
 from ledger.errors import StoreError
+from ledger.extrinsics import Checkpoint, Serve, SetIdentity, SetTake
 from ledger.keys import encode_address
 from ledger.store.chain import Chain
 from ledger.store.metagraph import metagraph_table, write_metagraphs
@@ -43,6 +44,22 @@ def test_a_table_says_what_the_state_says(network):
     assert rows[4]["manifest"] == network.manifest(4, 1).hex()
     assert {row["epoch"] for row in rows} == {1}
     assert metagraph_table(network.chain) == table
+
+
+def test_what_neurons_say_of_themselves_is_shown(network):
+    hotkey, coldkey = network.hotkeys[4], network.coldkeys[4]
+    said = [
+        network.sign(Serve(endpoint="http://127.0.0.1:8091"), hotkey),
+        network.sign(Checkpoint(parameters=b"\1" * 32, manifest=b"\2" * 32), hotkey),
+        network.sign(SetIdentity(hotkey=hotkey.public, name="Ada", url="", description=""), coldkey),
+        network.sign(SetTake(hotkey=hotkey.public, take=6554), coldkey),
+    ]
+    network.run_epoch(opening=said)
+    row, other = metagraph_table(network.chain, 1).to_pylist()[4:6]
+    assert (row["endpoint"], row["identity"], other["endpoint"]) == ("http://127.0.0.1:8091", "Ada", None)
+    assert (row["checkpoint"], row["checkpoint_manifest"]) == ("01" * 32, "02" * 32)
+    assert (row["take_q31"], other["take_q31"]) == (6554 * ONE_Q31 // 65535, 18 * ONE_Q31 // 100)
+    assert (row["missed_reveals"], row["barred_until"]) == (0, 0)
 
 
 def test_an_epoch_that_is_not_closed_has_none(network):

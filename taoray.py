@@ -22,7 +22,7 @@ from cluster.config import Network, load_network
 from cluster.errors import ClusterError, ConfigurationError, HomeInUse, NoAnswer
 from cluster.home import Home, find_home
 from cluster.lease import Holder, read_holder
-from cluster.report import EpochRecord, NeuronRecord
+from cluster.report import EpochRecord, NeuronRecord, read_epochs
 from cluster.show import Show
 from ledger.errors import DamagedLedger, LedgerError, Refusal
 from ledger.extrinsics import Transfer, decode_extrinsic, encode_extrinsic, sign_extrinsic
@@ -56,6 +56,7 @@ __all__ = [
     "Wallet",
     "balances",
     "blocks",
+    "epochs",
     "find_home",
     "launch",
     "load_network",
@@ -171,6 +172,13 @@ def verify(home: Path | str) -> Verified:
     place = Home(Path(home).absolute())
     _check_home(place)
     return _verify(place.chain)
+
+
+def epochs(home: Path | str) -> list[EpochRecord]:
+    """What was told of each epoch when it closed: bits per byte, new bits, pay and status of every neuron."""
+    place = Home(Path(home).absolute())
+    _check_home(place)
+    return read_epochs(place.epochs)
 
 
 def blocks(home: Path | str, last: int = 20) -> list[dict[str, Any]]:

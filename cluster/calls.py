@@ -48,7 +48,9 @@ def ask_each(handles: Mapping[str, Handle], send: Send, *, deadline_s: float) ->
             except RayTaskError as error:
                 failures[name] = _sentence(error)
             except RayActorError as error:
-                failures[name] = f"died: {str(error).splitlines()[0]}"
+                failures[name] = f"died: {_last_line(str(error))}"
+                if error.actor_init_failed:
+                    continue
                 if time.monotonic() - died.setdefault(name, time.monotonic()) < RESTART_S:
                     time.sleep(RESEND_S)
                     pending[send(name, handles[name])] = name
@@ -71,7 +73,7 @@ def ask_one(name: str, reference: Reference, *, deadline_s: float) -> Any:
     except GetTimeoutError:
         raise NoAnswer(f"{name} did not answer within {deadline_s:g} s") from None
     except RayActorError as error:
-        raise NoAnswer(f"{name} is gone: {str(error).splitlines()[0]}") from error
+        raise NoAnswer(f"{name} is gone: {_last_line(str(error))}") from error
     except RayTaskError as error:
         if isinstance(error.cause, Exception):
             raise error.cause from error
@@ -79,5 +81,9 @@ def ask_one(name: str, reference: Reference, *, deadline_s: float) -> Any:
 
 
 def _sentence(error: RayTaskError) -> str:
-    text = str(error.cause).strip()
-    return text.splitlines()[-1] if text else type(error.cause).__name__
+    return _last_line(str(error.cause)) or type(error.cause).__name__
+
+
+def _last_line(text: str) -> str:
+    lines = text.strip().splitlines()
+    return lines[-1] if lines else ""

@@ -31,7 +31,7 @@ from cluster.jobs import enlist, train
 from cluster.lease import Lease, hold_lease
 from cluster.place.crew import end_crew, start_crew
 from cluster.questions import ask_versions, draw
-from cluster.report import EpochRecord, Seconds, epoch_record, neuron_records
+from cluster.report import EpochRecord, Seconds, append_epoch, epoch_record, neuron_records
 from cluster.run import Run, Work, wallets_by_hotkey
 from cluster.sealing import make_final, seal
 from cluster.show import Quiet, Show
@@ -136,8 +136,7 @@ def _epoch(run: Run, lease: Lease) -> EpochRecord:
         _STEPS[step](run, work)
         work.seconds[step] = time.perf_counter() - began
     record = _record(run, work)
-    with run.home.epochs.open("ab") as file:
-        file.write(msgspec.json.encode(record) + b"\n")
+    append_epoch(run.home.epochs, record)
     run.show.epoch(record)
     return record
 

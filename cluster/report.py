@@ -4,10 +4,13 @@ Invariants: pure; figures of information are bits per byte, stake-weighted means
 money is integers (RAO); nothing here is an input of anything that decides.
 """
 
+import contextlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Literal
 
+import msgspec
 from msgspec import Struct
 
 from actors.ballot import Finding, NeuronFinding
@@ -69,6 +72,21 @@ class EpochRecord(Struct, frozen=True, kw_only=True):
     final: bool
     seconds: Seconds
     neurons: tuple[NeuronRecord, ...]
+
+
+def append_epoch(path: Path, record: EpochRecord) -> None:
+    """Add an epoch's record to the file of all of them, one JSON line each, on a line of its own even after a crash."""
+    with path.open("ab") as file:
+        file.write(b"\n" + msgspec.json.encode(record))
+
+
+def read_epochs(path: Path) -> list[EpochRecord]:
+    """The records in a file; none where there is no file. A line that a crash cut off is passed over."""
+    records = []
+    for line in path.read_bytes().splitlines() if path.exists() else []:
+        with contextlib.suppress(msgspec.DecodeError):
+            records.append(msgspec.json.decode(line, type=EpochRecord))
+    return records
 
 
 def weighted_mean(values: Sequence[float | None], weights: Sequence[int]) -> float | None:

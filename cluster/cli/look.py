@@ -56,4 +56,5 @@ def metagraph(
     if json:
         print_json(rows)
     else:
-        Console().print(metagraph_table(rows))
+        measured = {record.epoch: record for record in taoray.epochs(home_of(home).folder)}
+        Console().print(metagraph_table(rows, measured))

@@ -1,6 +1,6 @@
 """Tables for a person: an epoch's neurons, a run's epochs, the metagraph."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.table import Table
@@ -102,14 +102,19 @@ def summary_table(report: "taoray.RunReport") -> Table:
     return table
 
 
-def metagraph_table(rows: Sequence[dict[str, Any]]) -> Table:
-    """What a person looks for in the ledger's metagraph; the JSON and the Parquet files have all of it."""
+def metagraph_table(rows: Sequence[dict[str, Any]], measured: Mapping[int, EpochRecord]) -> Table:
+    """What a person looks for in the ledger's metagraph, with what was measured in that epoch beside it; the JSON and
+    the Parquet files have all that the ledger has.
+    """
+    record = measured.get(rows[0]["epoch"]) if rows else None
+    found = {neuron.hotkey: neuron for neuron in record.neurons} if record else {}
     table = plain_table(
         f"epoch {rows[0]['epoch']}, block {rows[0]['height']}" if rows else "no epoch is closed yet",
         ["uid", "name", "hotkey"],
-        ["stake τ", "incent.", "divid.", "pay τ", "trust", "permit"],
+        ["stake τ", "incent.", "divid.", "pay τ", "trust", "bits/B", "status"],
     )
     for row in rows:
+        neuron = found.get(row["hotkey"])
         table.add_row(
             str(row["uid"]),
             row["name"],
@@ -119,7 +124,8 @@ def metagraph_table(rows: Sequence[dict[str, Any]]) -> Table:
             share(row["dividends_q31"] / ONE_Q31),
             tao(row["emission_rao"], 2),
             share(row["validator_trust_q31"] / ONE_Q31),
-            "yes" if row["permit"] else "·",
+            bits(neuron.bits_per_byte if neuron else None),
+            neuron.status if neuron else "·",
         )
     return table
 

@@ -1,9 +1,11 @@
 """Reports: stake-weighted means, and a status that says what most of the stake saw."""
 
+from pathlib import Path
+
 import pytest
 
 from actors.ballot import Finding, NeuronFinding
-from cluster.report import Seconds, epoch_record, neuron_records, weighted_mean
+from cluster.report import Seconds, append_epoch, epoch_record, neuron_records, read_epochs, weighted_mean
 from ledger.entries import Neuron
 
 
@@ -61,3 +63,23 @@ def test_record_of_an_epoch() -> None:
     assert record.collective_bits_per_byte == pytest.approx(4.1)
     assert record.best_peer_bits_per_byte == pytest.approx(4.3)
     assert record.to_stake
+
+
+def test_records_survive_a_line_that_was_cut_off(tmp_path: Path) -> None:
+    record = epoch_record(
+        epoch=1,
+        height=3,
+        block_hash=bytes(32),
+        minted_rao=0,
+        final=True,
+        seconds=Seconds(query=0, value=0, train=0, close=0),
+        findings={},
+        neurons=(),
+    )
+    path = tmp_path / "epochs.jsonl"
+    assert read_epochs(path) == []
+    append_epoch(path, record)
+    path.write_bytes(path.read_bytes()[:-20])
+    append_epoch(path, record)
+    append_epoch(path, record)
+    assert read_epochs(path) == [record, record]

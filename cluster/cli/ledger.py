@@ -1,6 +1,7 @@
 """`taoray ledger`: derive it again, or read its blocks."""
 
 from collections import Counter
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -9,6 +10,7 @@ from rich.console import Console
 import taoray
 from cluster.cli.output import HomeOption, JsonOption, home_of, print_json
 from cluster.cli.tables import rows_table, tao
+from ledger.golden import run_golden
 
 app = typer.Typer(help="The ledger: verify it, read it.", no_args_is_help=True)
 
@@ -41,6 +43,28 @@ def log(
         print_json(rows)
     else:
         Console().print(rows_table("blocks", [_shown(row) for row in rows]))
+
+
+@app.command()
+def golden(
+    file: Annotated[Path, typer.Argument(help="A file of golden cases.")],
+    json: JsonOption = False,
+) -> None:
+    """Run numeric cases of consensus and token rules through this ledger; exit 1 if one comes out differently."""
+    report = run_golden(file)
+    if json:
+        print_json(report)
+    else:
+        console = Console(soft_wrap=True)
+        for skipped in report.skipped:
+            console.print(f"skipped {skipped.id}: {skipped.why}", highlight=False, markup=False)
+        for failed in report.failed:
+            said = f"FAILED {failed.id}: {failed.what} is {failed.got}, expected {failed.expected}"
+            console.print(said, highlight=False, markup=False)
+        counted = f"{report.passed} passed, {len(report.failed)} failed, {len(report.skipped)} skipped"
+        console.print(counted, highlight=False)
+    if report.failed:
+        raise typer.Exit(1)
 
 
 def _shown(row: dict[str, Any]) -> dict[str, Any]:

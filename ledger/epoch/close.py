@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from ledger.entries import NEVER, Bonds, FinalitySet, Neuron, Weighted
 from ledger.epoch.collective import compute_collective
-from ledger.epoch.consensus import Inputs, Outcome, compute_classic
+from ledger.epoch.consensus import Inputs, Outcome, compute_epoch
 from ledger.epoch.emission import CAP_RAO, Emission, epoch_emission_rao, split_emission
 from ledger.rules.funds import pay_into_pool, raise_pool
 from ledger.state import State, uid_key
@@ -18,7 +18,7 @@ from ledger.state import State, uid_key
 def apply_close(state: State) -> None:
     """Close the current epoch."""
     neurons = state.neurons()
-    outcome = compute_classic(compute_inputs(state, neurons), state.parameters.rules)
+    outcome = compute_epoch(compute_inputs(state, neurons), state.parameters.rules)
     emission = split_emission(compute_minted_rao(state), outcome)
     proposals = [
         (state.stake(neurons[uid].hotkey), revealed) for uid, revealed in state.reveals().items() if neurons[uid].permit
@@ -69,9 +69,9 @@ def apply_payout(state: State, neuron: Neuron, incentive_rao: int, dividends_rao
     """Pay a neuron: of dividends its take to its coldkey's shares and the rest to all stakers, incentive to its
     coldkey's shares.
     """
-    numerator, denominator = state.take(neuron.hotkey)
+    numerator, denominator = state.parameters.take
     kept_rao = dividends_rao * numerator // denominator
-    if state.pool(neuron.hotkey) is None:
+    if state.pools.get(neuron.hotkey) is None:
         kept_rao = dividends_rao
     elif dividends_rao:
         raise_pool(state, neuron.hotkey, dividends_rao - kept_rao)
@@ -87,13 +87,10 @@ def _apply_minted(state: State, emission: Emission) -> None:
 
 
 def _apply_outcome(state: State, neurons: list[Neuron], outcome: Outcome, emission: Emission) -> None:
-    unrevealed = state.commitments().keys() - state.reveals().keys()
-    next_epoch = state.globals.epoch + 1
     for uid, neuron in enumerate(neurons):
         closed = replace(
             neuron,
-            permit=outcome.permits[uid] and state.barred_until(neuron.hotkey) <= next_epoch,
-            missed_reveals=neuron.missed_reveals + (uid in unrevealed),
+            permit=outcome.permits[uid],
             active=is_active(state, neuron),
             rank_q31=outcome.rank_q31[uid],
             incentive_q31=outcome.incentive_q31[uid],
@@ -107,9 +104,9 @@ def _apply_outcome(state: State, neurons: list[Neuron], outcome: Outcome, emissi
 
 
 def _apply_bonds(state: State, outcome: Outcome) -> None:
-    for key in set(state.bonds.entries) - {uid_key(uid) for uid in outcome.bonds}:
+    for key in set(state.bonds.entries) - {uid_key(uid) for uid in outcome.kept_bonds}:
         state.bonds.put(key, None)
-    for uid, (uids, values) in outcome.bonds.items():
+    for uid, (uids, values) in outcome.kept_bonds.items():
         state.bonds.put(uid_key(uid), Bonds(uids=tuple(uids), values=tuple(values)))
 
 

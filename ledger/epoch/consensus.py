@@ -1,50 +1,79 @@
-"""Yuma consensus with classic bonds: from stake, votes and old bonds to incentive, dividends, new bonds and permits.
+"""Yuma consensus: from stake, votes and old bonds to incentive, dividends, new bonds and permits.
 
 Invariants:
 * Pure, and integers only: the same inputs give the same bits on every machine.
 * Whatever stake below κ votes, it cannot lift a neuron above what stake of at least κ agrees on.
-* Where any vote carries weight, incentive and dividends each sum to exactly 2^31; each bonds column sums to 2^31 or 0.
+* Where any vote carries weight, incentive and dividends each sum to exactly 2^31.
 
-Shapes: N uids, V validators (uids with a vote or bonds, ascending). A suffix gives a tensor's axes, as in weights_VN.
-Source: the epoch of opentensor/subtensor (stake-weighted median, clipping, bonds by moving average), bonds kept in Q31.
+Shapes: N uids, V validators (permitted uids with a vote or bonds, ascending), M targets (uids that one of their rows
+names, ascending). A suffix gives a tensor's axes, as in weights_VM.
+Source: the epoch of opentensor/subtensor (stake-weighted median, clipping, bonds by moving average; Yuma 3), bonds kept
+in Q31.
 """
 
 from collections.abc import Mapping, Sequence
+from typing import Literal, NamedTuple
 
 import msgspec
 import numpy as np
 
+from ledger.epoch.bonds import (
+    compute_classic_bonds,
+    compute_classic_dividends,
+    compute_liquid_alpha,
+    compute_pair_dividends,
+    interpolate,
+    mix_q31,
+)
 from ledger.epoch.fixed import ONE_Q31, Q31_BITS, Int64s, Ratio, normalize_q31, normalize_rows_q31, threshold_q31
-
-Row = tuple[Sequence[int], Sequence[int]]
-"""A sparse row: target uids, strictly ascending, and their values. A target left out has the value 0."""
+from ledger.epoch.rows import Row, find_targets, parse_rows, to_matrix, to_rows
 
 MAX_WEIGHT = 65535
 """Votes are u16."""
 
+UID_BITS = 16
+"""Room for a validator's place beside a Q31 share in one sortable integer."""
+
+Profile = Literal["classic", "yuma3"]
+
 
 class Rules(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The parameters of consensus. Ratios are (numerator, denominator) with 0 < numerator ≤ denominator < 2^31."""
+    """The parameters of consensus. Ratios are (numerator, denominator), both below 2^31.
 
+    `alpha` is the share of the new vote in the moving average of bonds. `bonds_penalty` says how far the vote that
+    bonds stand for is moved towards its clipped form: 1 is all the way. With `liquid_alpha`, a choice of `yuma3`, every
+    pair has a rate of its own from `alpha_low` to `alpha_high`, by a logistic curve of `alpha_steepness`.
+    """
+
+    profile: Profile = "classic"
     kappa: Ratio = (32767, 65535)
     alpha: Ratio = (1, 10)
+    bonds_penalty: Ratio = (1, 1)
+    liquid_alpha: bool = False
+    alpha_low: Ratio = (7, 10)
+    alpha_high: Ratio = (9, 10)
+    alpha_steepness: Ratio = (10, 1)
     max_validators: int = 64
     minimum_stake_rao: int = 1
 
     def __post_init__(self) -> None:
-        for name, (numerator, denominator) in (("kappa", self.kappa), ("alpha", self.alpha)):
-            if not 0 < numerator <= denominator < ONE_Q31:
-                raise ValueError(
-                    f"{name} is {numerator}/{denominator}: give a ratio above 0 and at most 1, terms below 2^31"
-                )
+        for name in ("kappa", "alpha"):
+            _validate_ratio(name, getattr(self, name), 1, "above 0 and at most 1", at_most_one=True)
+        for name in ("bonds_penalty", "alpha_low", "alpha_high"):
+            _validate_ratio(name, getattr(self, name), 0, "from 0 to 1", at_most_one=True)
+        _validate_ratio("alpha_steepness", self.alpha_steepness, 0, "of at least 0", at_most_one=False)
+        if self.alpha_low[0] * self.alpha_high[1] > self.alpha_high[0] * self.alpha_low[1]:
+            raise ValueError(f"alpha_low is {self.alpha_low}: give a ratio of at most alpha_high, {self.alpha_high}")
+        if self.liquid_alpha and self.profile != "yuma3":
+            raise ValueError(f'liquid_alpha is true in the profile "{self.profile}": only "yuma3" has it')
 
 
 class Inputs(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What an epoch's consensus reads. Lists are by uid, 0 to N-1; rows are by the validator's uid.
 
     `last_update` is the height of the commitment of each vote, compared only with `registered_at`. `newly_registered`
-    says who came since the last epoch. `weights` are u16 rows, `bonds` the Q31 rows of the previous outcome. Rows of
-    uids without permit are not read.
+    says who came since the last epoch: bonds on it are cleared. `weights` are u16 rows, `bonds` the Q31 rows of the
+    previous outcome. Rows of uids without permit are not read.
     """
 
     stake_rao: list[int]
@@ -58,7 +87,7 @@ class Inputs(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Outcome(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What consensus says, by uid and in Q31. `permits` and `bonds` (permitted rows only) are for the next epoch."""
+    """What consensus says, by uid and in Q31. `permits` are for the next epoch."""
 
     stake_q31: list[int]
     active_stake_q31: list[int]
@@ -72,39 +101,79 @@ class Outcome(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     permits: list[bool]
     bonds: dict[int, Row]
 
+    @property
+    def kept_bonds(self) -> dict[int, Row]:
+        """The bonds of the next epoch: who has no permit loses them."""
+        return {uid: row for uid, row in self.bonds.items() if self.permits[uid]}
 
-def compute_classic(inputs: Inputs, rules: Rules) -> Outcome:
-    """One epoch of Yuma consensus with classic bonds.
+
+class Ballot(NamedTuple):
+    """What an epoch's inputs come to before any profile: shares of active stake, normalised votes, bonds that stand."""
+
+    size: int
+    stake_q31: list[int]
+    active_stake_q31: list[int]
+    permits: list[bool]
+    validators: list[int]
+    targets_M: Int64s
+    stake_V: Int64s
+    weights_VM: Int64s
+    bonds_VM: Int64s
+
+
+class Verdict(NamedTuple):
+    """What a profile makes of a ballot: `rank` in Q62, the rest in Q31; lists by target, dividends by validator."""
+
+    consensus_M: Int64s
+    clipped_VM: Int64s
+    rank: Sequence[int]
+    trust: Sequence[int]
+    incentive: Sequence[int]
+    dividends: Sequence[int]
+    bonds_VM: Int64s
+
+
+def compute_epoch(inputs: Inputs, rules: Rules) -> Outcome:
+    """One epoch of Yuma consensus in the profile of `rules`.
 
     ValueError if a row is not strictly ascending, or has a uid or value out of range.
     """
-    size = len(inputs.stake_rao)
-    voters = [active and permit for active, permit in zip(inputs.active, inputs.permits, strict=True)]
-    active_stake = normalize_q31([stake if voter else 0 for stake, voter in zip(inputs.stake_rao, voters, strict=True)])
-    validators = sorted(uid for uid in {*inputs.weights, *inputs.bonds} if inputs.permits[uid])
-    stake_V = np.array([active_stake[uid] for uid in validators], dtype=np.int64)
-
-    weights_VN = compute_weights(inputs, validators)
-    consensus_N = compute_consensus(stake_V, weights_VN, rules.kappa)
-    clipped_VN = np.minimum(weights_VN, consensus_N)
-    prerank = (stake_V @ weights_VN).tolist()
-    rank = (stake_V @ clipped_VN).tolist()
+    ballot = compute_ballot(inputs, rules)
+    consensus_M = compute_consensus(ballot.stake_V, ballot.weights_VM, threshold_q31(rules.kappa))
+    clipped_VM = np.minimum(ballot.weights_VM, consensus_M)
+    rank = (ballot.stake_V @ clipped_VM).tolist()
     incentive = normalize_q31(rank)
-    bonds_VN = compute_bonds(stake_V, clipped_VN, _kept_bonds(inputs, validators), rules.alpha)
-    dividends = _by_uid(validators, bonds_VN @ np.array(incentive, dtype=np.int64), size)
-    permits = compute_permits(inputs.stake_rao, rules.max_validators, rules.minimum_stake_rao)
-    return Outcome(
-        stake_q31=normalize_q31(inputs.stake_rao),
+    bonds_VM, dividends = compute_bonds(ballot, clipped_VM, consensus_M, incentive, rules)
+    prerank = (ballot.stake_V @ ballot.weights_VM).tolist()
+    trust = [(after << Q31_BITS) // before if before else 0 for after, before in zip(rank, prerank, strict=True)]
+    return describe_outcome(ballot, Verdict(consensus_M, clipped_VM, rank, trust, incentive, dividends, bonds_VM))
+
+
+def compute_ballot(inputs: Inputs, rules: Rules) -> Ballot:
+    """Who counts with what stake, what they voted, and which of their bonds stand."""
+    size = len(inputs.stake_rao)
+    stake_rao = [stake if stake >= rules.minimum_stake_rao else 0 for stake in inputs.stake_rao]
+    voters = [active and permit for active, permit in zip(inputs.active, inputs.permits, strict=True)]
+    active_stake = normalize_q31([stake if voter else 0 for stake, voter in zip(stake_rao, voters, strict=True)])
+    validators = sorted(uid for uid in {*inputs.weights, *inputs.bonds} if inputs.permits[uid])
+    votes = parse_rows(inputs.weights, validators, size, MAX_WEIGHT)
+    bonds = parse_rows(inputs.bonds, validators, size, ONE_Q31)
+    targets_M = find_targets(size, votes, bonds)
+    weights_VM, bonds_VM = to_matrix(votes, targets_M), to_matrix(bonds, targets_M)
+    last_update_V = np.array([inputs.last_update[uid] for uid in validators], dtype=np.int64)
+    weights_VM[last_update_V[:, None] <= np.array(inputs.registered_at, dtype=np.int64)[targets_M]] = 0
+    weights_VM[np.array(validators, dtype=np.int64)[:, None] == targets_M] = 0
+    bonds_VM[:, np.array(inputs.newly_registered, dtype=np.bool_)[targets_M]] = 0
+    return Ballot(
+        size=size,
+        stake_q31=normalize_q31(stake_rao),
         active_stake_q31=active_stake,
-        prerank_q31=[value >> Q31_BITS for value in prerank],
-        consensus_q31=consensus_N.tolist(),
-        rank_q31=[value >> Q31_BITS for value in rank],
-        trust_q31=[(after << Q31_BITS) // before if before else 0 for after, before in zip(rank, prerank, strict=True)],
-        validator_trust_q31=_by_uid(validators, clipped_VN.sum(axis=1), size),
-        incentive_q31=incentive,
-        dividends_q31=normalize_q31(dividends),
-        permits=permits,
-        bonds={uid: row for uid, row in _sparse(validators, bonds_VN).items() if permits[uid]},
+        permits=compute_permits(inputs.stake_rao, rules.max_validators, rules.minimum_stake_rao),
+        validators=validators,
+        targets_M=targets_M,
+        stake_V=np.array([active_stake[uid] for uid in validators], dtype=np.int64),
+        weights_VM=normalize_rows_q31(weights_VM),
+        bonds_VM=bonds_VM,
     )
 
 
@@ -115,76 +184,80 @@ def compute_permits(stake_rao: Sequence[int], max_validators: int, minimum_stake
     return [uid in chosen for uid in range(len(stake_rao))]
 
 
-def compute_weights(inputs: Inputs, validators: Sequence[int]) -> Int64s:
-    """Q31 vote rows, shape (V, N), without votes for oneself and votes not younger than the target's registration."""
-    weights_VN = _dense(inputs.weights, validators, len(inputs.stake_rao), MAX_WEIGHT)
-    last_update_V = np.array([inputs.last_update[uid] for uid in validators], dtype=np.int64)
-    registered_at_N = np.array(inputs.registered_at, dtype=np.int64)
-    weights_VN[last_update_V[:, None] <= registered_at_N] = 0
-    weights_VN[np.arange(len(validators)), validators] = 0
-    return normalize_rows_q31(weights_VN)
+def compute_consensus(stake_V: Int64s, weights_VM: Int64s, majority: int) -> Int64s:
+    """For each target the largest w such that validators with weight ≥ w hold at least `majority` of stake; else 0.
+
+    `majority` is in the unit of `stake_V`; weights are from 0 to 2^46. Weight and place are sorted as one integer, and
+    the stake below each weight, which must leave the majority above it, is a running sum.
+    """
+    spare = int(stake_V.sum()) - majority
+    if spare < 0:
+        return np.zeros(weights_VM.shape[1], dtype=np.int64)
+    keys_MV = np.ascontiguousarray(weights_VM.T)
+    keys_MV <<= UID_BITS
+    keys_MV |= np.arange(len(stake_V))
+    keys_MV.sort(axis=1)
+    below_MV = np.cumsum(stake_V[keys_MV & ((1 << UID_BITS) - 1)], axis=1)
+    place_M = np.minimum((below_MV <= spare).sum(axis=1), len(stake_V) - 1)
+    agreed_M: Int64s = np.take_along_axis(keys_MV, place_M[:, None], axis=1)[:, 0] >> UID_BITS
+    return agreed_M
 
 
-def compute_consensus(stake_V: Int64s, weights_VN: Int64s, kappa: Ratio) -> Int64s:
-    """For each target the largest w such that validators with weight ≥ w hold `kappa` of active stake; else 0."""
-    weights_NV = np.ascontiguousarray(weights_VN.T)
-    order_NV = np.argsort(-weights_NV, axis=1, kind="stable")
-    agreed_NV = np.cumsum(stake_V[order_NV], axis=1) >= threshold_q31(kappa)
-    sorted_NV = np.take_along_axis(weights_NV, order_NV, axis=1)
-    agreed_N: Int64s = np.max(sorted_NV, axis=1, where=agreed_NV, initial=0)
-    return agreed_N
+def compute_bonds(
+    ballot: Ballot, clipped_VM: Int64s, consensus_M: Int64s, incentive: Sequence[int], rules: Rules
+) -> tuple[Int64s, list[int]]:
+    """New bonds (V, M) and dividends (Q31 shares of the validators) in the profile of `rules`."""
+    incentive_M = np.array(incentive, dtype=np.int64)
+    bonded_VM = interpolate(ballot.weights_VM, clipped_VM, rules.bonds_penalty)
+    old_VM = ballot.bonds_VM
+    if rules.profile == "classic":
+        bonds_VM = compute_classic_bonds(ballot.stake_V, bonded_VM, old_VM, rules.alpha)
+        return bonds_VM, compute_classic_dividends(bonds_VM, incentive_M)
+    if rules.liquid_alpha and consensus_M.any():
+        alpha_VM = compute_liquid_alpha(
+            bonded_VM, old_VM, consensus_M, rules.alpha_low, rules.alpha_high, rules.alpha_steepness
+        )
+        bonds_VM = mix_q31(old_VM, bonded_VM, alpha_VM)
+    else:
+        bonds_VM = interpolate(old_VM, bonded_VM, rules.alpha)
+    return bonds_VM, compute_pair_dividends(ballot.stake_V, bonds_VM, incentive_M)
 
 
-def compute_bonds(stake_V: Int64s, clipped_VN: Int64s, bonds_VN: Int64s, alpha: Ratio) -> Int64s:
-    """New bonds (V, N): B ← (1 - α) B + α ΔB with ΔB = stake · clipped weight, all of them column-normalised."""
-    numerator, denominator = alpha
-    old_NV = normalize_rows_q31(bonds_VN.T)
-    new_NV = normalize_rows_q31((stake_V[:, None] * clipped_VN).T)
-    return normalize_rows_q31((denominator - numerator) * old_NV + numerator * new_NV).T
+def describe_outcome(ballot: Ballot, verdict: Verdict) -> Outcome:
+    """The outcome by uid of what was computed by validator and by target."""
+    prerank = (ballot.stake_V @ ballot.weights_VM) >> Q31_BITS
+
+    def by_target(values: Sequence[int]) -> list[int]:
+        return _by_uid(ballot.targets_M.tolist(), values, ballot.size)
+
+    def by_validator(values: Sequence[int]) -> list[int]:
+        return _by_uid(ballot.validators, values, ballot.size)
+
+    return Outcome(
+        stake_q31=ballot.stake_q31,
+        active_stake_q31=ballot.active_stake_q31,
+        prerank_q31=by_target(prerank.tolist()),
+        consensus_q31=by_target(verdict.consensus_M.tolist()),
+        rank_q31=by_target([value >> Q31_BITS for value in verdict.rank]),
+        trust_q31=by_target(verdict.trust),
+        validator_trust_q31=by_validator(verdict.clipped_VM.sum(axis=1).tolist()),
+        incentive_q31=by_target(verdict.incentive),
+        dividends_q31=by_validator(verdict.dividends),
+        permits=ballot.permits,
+        bonds=to_rows(ballot.validators, ballot.targets_M, verdict.bonds_VM),
+    )
 
 
-def _kept_bonds(inputs: Inputs, validators: Sequence[int]) -> Int64s:
-    """The old bonds (V, N) without those of, and those on, neurons that were registered since."""
-    newcomers = np.flatnonzero(inputs.newly_registered)
-    bonds_VN = _dense(inputs.bonds, validators, len(inputs.stake_rao), ONE_Q31)
-    bonds_VN[:, newcomers] = 0
-    bonds_VN[np.isin(validators, newcomers)] = 0
-    return bonds_VN
-
-
-def _dense(rows: Mapping[int, Row], validators: Sequence[int], size: int, largest: int) -> Int64s:
-    """The rows of `validators` as a matrix (V, N)."""
-    dense_VN = np.zeros((len(validators), size), dtype=np.int64)
-    for index, validator in enumerate(validators):
-        uids, values = (np.asarray(part, dtype=np.int64) for part in rows.get(validator, ((), ())))
-        _validate_row(validator, uids, values, size, largest)
-        dense_VN[index, uids] = values
-    return dense_VN
-
-
-def _validate_row(validator: int, uids: Int64s, values: Int64s, size: int, largest: int) -> None:
-    """ValueError unless uids ascend strictly within 0..size-1 and each has one value within 0..largest."""
-    if len(uids) != len(values):
-        raise ValueError(f"row of uid {validator} has {len(uids)} uids but {len(values)} values: give one for each")
-    if len(uids) and (uids[0] < 0 or uids[-1] >= size or np.any(np.diff(uids) <= 0)):
-        raise ValueError(f"row of uid {validator} must name strictly ascending uids below {size}")
-    if len(values) and (values.min() < 0 or values.max() > largest):
-        raise ValueError(f"row of uid {validator} must have values from 0 to {largest}")
-
-
-def _sparse(validators: Sequence[int], values_VN: Int64s) -> dict[int, Row]:
-    """The non-zero entries of each row, rows without any left out."""
-    rows: dict[int, Row] = {}
-    for validator, values_N in zip(validators, values_VN, strict=True):
-        uids = np.flatnonzero(values_N)
-        if len(uids):
-            rows[validator] = (uids.tolist(), values_N[uids].tolist())
-    return rows
-
-
-def _by_uid(validators: Sequence[int], values_V: Int64s, size: int) -> list[int]:
-    """Values of validators as a list over all uids, 0 elsewhere."""
-    values_N = np.zeros(size, dtype=np.int64)
-    values_N[validators] = values_V
-    by_uid: list[int] = values_N.tolist()
+def _by_uid(uids: Sequence[int], values: Sequence[int], size: int) -> list[int]:
+    """The values as a list over all uids, 0 elsewhere."""
+    by_uid = [0] * size
+    for uid, value in zip(uids, values, strict=True):
+        by_uid[uid] = value
     return by_uid
+
+
+def _validate_ratio(name: str, ratio: Ratio, lowest: int, expected: str, *, at_most_one: bool) -> None:
+    numerator, denominator = ratio
+    below_one = numerator <= denominator or not at_most_one
+    if not (lowest <= numerator < ONE_Q31 and 0 < denominator < ONE_Q31 and below_one):
+        raise ValueError(f"{name} is {numerator}/{denominator}: give a ratio {expected}, terms below 2^31")

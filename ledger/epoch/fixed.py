@@ -23,6 +23,10 @@ MAX_SUM_BITS = 62
 """Row sums may reach 2^62: the sum of Q31 × Q31 products whose left factors sum to one."""
 
 
+BLOCK_ENTRIES = 1 << 16
+"""Entries of a matrix that are divided at a time: 512 KiB, so that the steps of a division find them in the cache."""
+
+
 def split_largest_remainder(total: int, weights: Sequence[int]) -> list[int]:
     """Divide `total` whole units in proportion to `weights`, losing none.
 
@@ -53,36 +57,55 @@ def threshold_q31(ratio: Ratio) -> int:
     return -(-numerator * ONE_Q31 // denominator)
 
 
+def ratio_q31(ratio: Ratio) -> int:
+    """The largest Q31 share that is at most `ratio`."""
+    numerator, denominator = ratio
+    return numerator * ONE_Q31 // denominator
+
+
 def normalize_rows_q31(values_MK: Int64s) -> Int64s:
     """Q31 shares of each row of a matrix: `normalize_q31` row by row, for entries ≥ 0 and row sums ≤ 2^62."""
-    values = values_MK.astype(np.uint64)
-    sums_M = values.sum(axis=1)
-    shares_MK = np.zeros(values.shape, dtype=np.int64)
-    used = np.flatnonzero(sums_M)
-    quotients, remainders = _divide_rows(values[used], sums_M[used])
-    missing = ONE_Q31 - quotients.sum(axis=1)
-    _raise_largest(quotients, remainders, missing)
-    shares_MK[used] = quotients
+    rows, width = values_MK.shape
+    shares_MK = np.zeros((rows, width), dtype=np.int64)
+    step = max(1, BLOCK_ENTRIES // max(1, width))
+    for start in range(0, rows, step):
+        block = slice(start, start + step)
+        _normalize_block(values_MK[block].astype(np.uint64, order="C"), shares_MK[block])
     return shares_MK
 
 
+def _normalize_block(values_MK: UInt64s, shares_MK: Int64s) -> None:
+    """Write the shares of some rows; rows of zeros stay 0."""
+    sums_M = values_MK.sum(axis=1)
+    used_M = sums_M != 0
+    if used_M.all():
+        quotients, remainders = _divide_rows(values_MK, sums_M)
+        _raise_largest(quotients, remainders, ONE_Q31 - quotients.sum(axis=1))
+        shares_MK[:] = quotients
+    elif used_M.any():
+        used_shares = np.zeros((int(used_M.sum()), values_MK.shape[1]), dtype=np.int64)
+        _normalize_block(values_MK[used_M], used_shares)
+        shares_MK[used_M] = used_shares
+
+
 def _divide_rows(values_MK: UInt64s, sums_M: UInt64s) -> tuple[Int64s, Int64s]:
-    """Exact quotient and remainder of values · 2^31 / sum, whose dividend has up to 93 bits.
+    """Exact quotient and remainder of values · 2^31 / sum, whose dividend has up to 93 bits. Overwrites `values_MK`.
 
     Both are shifted left until the sum has 62 bits. Then value // (sum >> 31) is at most 2 above the quotient, and the
     remainder that it leaves lies in (-2 · sum, sum), which arithmetic modulo 2^64 tells apart.
     """
     shifts_M = _leading_room(sums_M)
-    values = values_MK << shifts_M[:, None]
+    values_MK <<= shifts_M[:, None]
     sums = (sums_M << shifts_M)[:, None]
     q31_bits = np.uint64(Q31_BITS)
-    quotients = values // (sums >> q31_bits)
-    remainders = (values << q31_bits) - quotients * sums
+    quotients = values_MK // (sums >> q31_bits)
+    values_MK <<= q31_bits
+    values_MK -= quotients * sums
     for _ in range(2):
-        below_zero = remainders >= np.uint64(1 << MAX_SUM_BITS)
+        below_zero = values_MK >= np.uint64(1 << MAX_SUM_BITS)
         quotients -= below_zero
-        remainders += sums * below_zero
-    return quotients.astype(np.int64), remainders.astype(np.int64)
+        np.add(values_MK, sums, out=values_MK, where=below_zero)
+    return quotients.view(np.int64), values_MK.view(np.int64)
 
 
 def _leading_room(sums_M: UInt64s) -> UInt64s:
@@ -95,10 +118,19 @@ def _leading_room(sums_M: UInt64s) -> UInt64s:
 
 
 def _raise_largest(quotients_MK: Int64s, remainders_MK: Int64s, missing_M: Int64s) -> None:
-    """Add, in place, one unit to each row's `missing` largest remainders, ties to the lower index."""
+    """Add, in place, one unit to each row's `missing` largest remainders, ties to the lower index.
+
+    The remainder that is the `missing`-th largest of its row divides those above it, which all get a unit, from those
+    equal to it, of which the first get what is left. Sorting values is several times quicker than sorting indices.
+    """
     short = np.flatnonzero(missing_M)
-    order = np.argsort(-remainders_MK[short], axis=1, kind="stable")
-    raised = np.arange(order.shape[1]) < missing_M[short, None]
-    units = np.zeros_like(order)
-    np.put_along_axis(units, order, raised.astype(units.dtype), axis=1)
-    quotients_MK[short] += units
+    remainders, missing = remainders_MK[short], missing_M[short]
+    ranked = np.sort(remainders, axis=1)
+    last = np.take_along_axis(ranked, remainders.shape[1] - missing[:, None], axis=1)
+    raised = remainders > last
+    tied_rows, tied_columns = np.nonzero(remainders == last)
+    counts = np.bincount(tied_rows, minlength=len(short))
+    place = np.arange(len(tied_rows)) - np.repeat(np.cumsum(counts) - counts, counts)
+    chosen = place < (missing - raised.sum(axis=1))[tied_rows]
+    raised[tied_rows[chosen], tied_columns[chosen]] = True
+    quotients_MK[short] += raised

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ledger.epoch.consensus import Inputs, Rules, compute_classic
+from ledger.epoch.consensus import Inputs, Rules, compute_epoch
 from ledger.epoch.emission import (
     CAP_RAO,
     FIRST_BLOCK_EMISSION_RAO,
@@ -48,7 +48,7 @@ def test_the_first_halving_comes_at_half_of_the_cap() -> None:
 
 @given(st.integers(0, 360 * 10**9), st.lists(st.integers(1, 10**15), min_size=2, max_size=9))
 def test_what_is_paid_is_what_is_minted(total: int, stake: list[int]) -> None:
-    emission = split_emission(total, compute_classic(outcome_inputs(stake), Rules()))
+    emission = split_emission(total, compute_epoch(outcome_inputs(stake), Rules()))
     assert emission.minted_rao == total
     if stake[0] > sum(stake) // 2:
         assert emission.incentive_rao[-1] == total - total // 2
@@ -56,15 +56,15 @@ def test_what_is_paid_is_what_is_minted(total: int, stake: list[int]) -> None:
 
 
 def test_without_votes_active_stake_is_paid_as_dividends() -> None:
-    emission = split_emission(100, compute_classic(outcome_inputs([60, 20, 20], vote=False), Rules()))
+    emission = split_emission(100, compute_epoch(outcome_inputs([60, 20, 20], vote=False), Rules()))
     assert emission.dividends_rao == [60, 20, 20]
     assert emission.incentive_rao == [0, 0, 0]
 
 
 def test_without_active_stake_all_stake_is_paid() -> None:
-    emission = split_emission(10, compute_classic(outcome_inputs([3, 1], active=False), Rules()))
+    emission = split_emission(10, compute_epoch(outcome_inputs([3, 1], active=False), Rules()))
     assert emission.dividends_rao == [8, 2]
 
 
 def test_without_any_stake_nothing_is_minted() -> None:
-    assert split_emission(10, compute_classic(outcome_inputs([0, 0]), Rules())).minted_rao == 0
+    assert split_emission(10, compute_epoch(outcome_inputs([0, 0]), Rules())).minted_rao == 0

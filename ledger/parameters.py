@@ -16,6 +16,8 @@ Ratio = tuple[int, int]
 """Numerator and denominator."""
 
 Blocks = Annotated[int, Meta(ge=0, le=2**31)]
+Limit = Annotated[int, Meta(ge=1, le=2**31)]
+"""Calls of one kind that a hotkey has in the blocks of one epoch."""
 
 BOND_RATIOS = ("bonds_alpha", "bonds_penalty", "alpha_low", "alpha_high")
 
@@ -39,7 +41,11 @@ class Parameters(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     alpha_high: Ratio = (9, 10)
     alpha_steepness: Ratio = (10, 1)
     take: Ratio = (18, 100)
-    """What a validator keeps of its dividends before its stakers share the rest."""
+    """What a validator keeps of its dividends before its stakers share the rest, unless it sets its own."""
+    take_min: Ratio = (0, 100)
+    take_max: Ratio = (18, 100)
+    take_raise_interval: Blocks = 216_000
+    """Notional blocks that a take stands before it can be raised; lowering it is free."""
     max_uids: Annotated[int, Meta(ge=1, le=16384)] = 256
     max_validators: Annotated[int, Meta(ge=1, le=16384)] = 64
     permit_stake_rao: Annotated[int, Meta(ge=1, le=2**62)] = 1
@@ -55,6 +61,14 @@ class Parameters(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Notional blocks in which the price of registration halves."""
     registration_bump: Ratio = (126, 100)
     """What each registration multiplies the price by."""
+    publish_limit: Limit = 16
+    checkpoint_limit: Limit = 16
+    serve_limit: Limit = 16
+    set_identity_limit: Limit = 1
+    set_take_limit: Limit = 1
+    swap_hotkey_limit: Limit = 1
+    equivocation_epochs: Annotated[int, Meta(ge=1, le=2**31)] = 20
+    """Epochs without a vote for who signed two blocks of one height and term."""
     existential_rao: Rao = 500
     """An account that falls below this is removed, and its rest burned."""
     collective_size: Annotated[int, Meta(ge=1, le=4096)] = 64
@@ -84,13 +98,16 @@ class Parameters(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 def validate_parameters(parameters: Parameters) -> None:
     """GenesisError, naming the field, for what the types can't say."""
-    for field in ("kappa", *BOND_RATIOS, "take", "member_floor"):
+    for field in ("kappa", *BOND_RATIOS, "take", "take_min", "take_max", "member_floor"):
         numerator, denominator = getattr(parameters, field)
         if not 0 <= numerator <= denominator < 2**31 or denominator == 0:
             raise GenesisError(f"parameters.{field}", "expected a ratio of whole numbers between 0 and 1")
     for field in ("kappa", "bonds_alpha"):
         if getattr(parameters, field)[0] == 0:
             raise GenesisError(f"parameters.{field}", "expected a ratio above 0")
+    take = parameters.take
+    if not (ratio_at_most(parameters.take_min, take) and ratio_at_most(take, parameters.take_max)):
+        raise GenesisError("parameters.take", "expected a ratio from take_min to take_max")
     _validate_bonds(parameters)
     numerator, denominator = parameters.registration_bump
     if not 0 < denominator <= numerator < 2**31:
@@ -111,3 +128,8 @@ def _validate_bonds(parameters: Parameters) -> None:
     numerator, denominator = parameters.alpha_steepness
     if not (0 <= numerator < 2**31 and 0 < denominator < 2**31):
         raise GenesisError("parameters.alpha_steepness", "expected a ratio of whole numbers of at least 0")
+
+
+def ratio_at_most(lower: Ratio, upper: Ratio) -> bool:
+    """Whether the first ratio is no larger than the second."""
+    return lower[0] * upper[1] <= upper[0] * lower[1]

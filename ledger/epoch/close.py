@@ -69,9 +69,9 @@ def apply_payout(state: State, neuron: Neuron, incentive_rao: int, dividends_rao
     """Pay a neuron: of dividends its take to its coldkey's shares and the rest to all stakers, incentive to its
     coldkey's shares.
     """
-    numerator, denominator = state.parameters.take
+    numerator, denominator = state.take(neuron.hotkey)
     kept_rao = dividends_rao * numerator // denominator
-    if state.pools.get(neuron.hotkey) is None:
+    if state.pool(neuron.hotkey) is None:
         kept_rao = dividends_rao
     elif dividends_rao:
         raise_pool(state, neuron.hotkey, dividends_rao - kept_rao)
@@ -87,10 +87,13 @@ def _apply_minted(state: State, emission: Emission) -> None:
 
 
 def _apply_outcome(state: State, neurons: list[Neuron], outcome: Outcome, emission: Emission) -> None:
+    unrevealed = state.commitments().keys() - state.reveals().keys()
+    next_epoch = state.globals.epoch + 1
     for uid, neuron in enumerate(neurons):
         closed = replace(
             neuron,
-            permit=outcome.permits[uid],
+            permit=outcome.permits[uid] and state.barred_until(neuron.hotkey) <= next_epoch,
+            missed_reveals=neuron.missed_reveals + (uid in unrevealed),
             active=is_active(state, neuron),
             rank_q31=outcome.rank_q31[uid],
             incentive_q31=outcome.incentive_q31[uid],

@@ -116,7 +116,7 @@ class Chain:
             self.final_height = next((at for at in range(height, 0, -1) if self._votes_suffice(at)), 0)
             check_final(mark, self._database, self.final_height)
         if self._lock is not None:
-            self._write_mark()
+            self._write_mark(self.head)
 
     def _load_state(self, head: Header) -> State:
         state, height = State(self.genesis), head.height
@@ -153,6 +153,7 @@ class Chain:
             if term < self.term:
                 raise Refusal("wrong_term", f"this ledger is at term {self.term} already, {term} is lower")
             write_term(self._database, term, mandate)
+        self._write_mark(self.head)
 
     def build(self, kind: Kind, extrinsics: Sequence[bytes], *, term: int, keypair: Keypair) -> Block:
         """The keeper's seal: execute, sign and commit the next block.
@@ -182,7 +183,7 @@ class Chain:
         if self.is_final(block.height):
             raise Refusal("wrong_block", f"block {block.height} is final and stays")
         parent = self.block(block.height - 1).header
-        write_mark(self.path, Mark(height=parent.height, block_hash=parent.hash.hex(), final_height=self.final_height))
+        self._write_mark(parent, head_votes=0)
         with self._database.transaction():
             remove_head(self._database, block.header)
             self._load_state(parent)
@@ -206,7 +207,7 @@ class Chain:
             raise
         self.state.accept(sealed)
         self.head, self.head_hash = header, header.hash
-        self._write_mark()
+        self._write_mark(self.head)
 
     def add_votes(self, height: int, votes: Iterable[Vote]) -> bool:
         """Keep votes for a block; whether it is final now.
@@ -231,7 +232,7 @@ class Chain:
                 self._database.query("INSERT OR REPLACE INTO votes VALUES (?, ?, ?)", values)
         if height > self.final_height and self._votes_suffice(height):
             self.final_height = height
-            self._write_mark()
+        self._write_mark(self.head)
         return self.is_final(height)
 
     def is_final(self, height: int) -> bool:
@@ -300,8 +301,14 @@ class Chain:
         if self._lock is None:
             raise NotWriter(f"{self.path} was opened to read; open it with write=True to change it")
 
-    def _write_mark(self) -> None:
-        mark = Mark(height=self.head.height, block_hash=self.head_hash.hex(), final_height=self.final_height)
+    def _write_mark(self, head: Header, head_votes: int | None = None) -> None:
+        mark = Mark(
+            height=head.height,
+            block_hash=head.hash.hex(),
+            head_votes=len(self.votes(head.height)) if head_votes is None else head_votes,
+            final_height=self.final_height,
+            term=self.term,
+        )
         write_mark(self.path, mark)
 
     def _require_lead(self, term: int) -> None:

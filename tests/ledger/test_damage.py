@@ -8,10 +8,13 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from ledger.errors import DamagedLedger
 from ledger.extrinsics import Transfer
 from ledger.store.chain import Chain
+from ledger.store.database import Database
+from ledger.store.mark import Mark, check_head, write_mark
 from ledger.store.replay import Verified, verify
 from ledger.units import RAO_PER_TAO
 
@@ -163,6 +166,31 @@ def test_a_damaged_or_shortened_log_is_found(killed: Path, tmp_path: Path) -> No
         _assert_found(path)
         with pytest.raises(DamagedLedger, match=r"remove chain\.sqlite\.head"):
             Chain.open(path, write=True)
+
+
+def test_a_promise_that_was_cut_off_is_found(killed: Path, tmp_path: Path) -> None:
+    path = shutil.copytree(killed.parent, tmp_path / "left") / "chain.sqlite"
+    log = path.with_name("chain.sqlite-wal")
+    with Chain.open(path, write=True) as chain:
+        before = log.read_bytes()
+        chain.set_term(7, None)
+        promised = path.with_name("chain.sqlite.head").read_bytes()
+    shutil.copy(killed, path)
+    log.write_bytes(before)
+    path.with_name("chain.sqlite.head").write_bytes(promised)
+    with pytest.raises(DamagedLedger, match="term 7 was promised"):
+        Chain.open(path, write=True)
+
+
+def test_a_head_that_was_taken_back_meanwhile_is_no_damage(copy: Path) -> None:
+    database = Database(copy, write=False)
+    mark = Mark(height=9, block_hash="0" * 64, head_votes=0, final_height=0, term=0)
+    write_mark(copy, mark)
+    with pytest.raises(DamagedLedger, match="height 5"):
+        check_head(mark, database, 4)
+    write_mark(copy, replace(mark, height=4))
+    check_head(mark, database, 4)
+    database.close()
 
 
 def test_a_whole_log_is_read_and_without_its_mark_a_short_one_too(killed: Path, tmp_path: Path) -> None:

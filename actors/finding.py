@@ -12,9 +12,7 @@ def make_finding(asked: Asked, valuation: Valuation) -> Finding:
     """Lay out a valuation neuron by neuron. Bits per byte; nothing here is paid, it is shown."""
     values, books, uid_N = valuation.values, valuation.books, asked.round_.uid_N
     measured = {
-        uid: float(values.bits_per_byte_N[index])
-        for index, row in enumerate(asked.rows, start=1)
-        for uid in row.holders
+        row.uid: float(values.bits_per_byte_N[index]) for index, row in enumerate(asked.rows, start=1) if row.present
     }
     shares = sum_by_uid(asked.round_, values.share_bits_N)
     uids = sorted({*measured, *asked.failures, *(uid for uid in books.accounts)})

@@ -1,8 +1,8 @@
 """Which model versions an epoch asks, read off the ledger: the same list for the driver and for every validator.
 
 Invariants:
-* a version stands once, however many neurons name it, as what it first was; its answer is the answer of them all;
-* members of the collective come first, then the versions published for this epoch by uid, then what is only measured;
+* a version stands once: the ledger lets nobody publish another's again;
+* members of the collective come first, then new versions in order of publication, then what is only measured;
 * nothing but the state of the ledger enters, so everybody derives the same rows.
 """
 
@@ -21,19 +21,14 @@ class Row:
         uid: the neuron that published it.
         member: it belongs to the collective that the last close block fixed.
         new: it was published since the last epoch and is valued in this one.
-        holders: the neurons that stand for it today: its answer is theirs.
+        present: it is what its neuron stands for today: its answer is the peer's.
     """
 
     manifest: bytes
     uid: int
     member: bool
     new: bool
-    holders: tuple[int, ...]
-
-    @property
-    def present(self) -> bool:
-        """Whether it is what the neuron that published it stands for today."""
-        return self.uid in self.holders
+    present: bool
 
 
 def rows_to_ask(state: State) -> tuple[Row, ...]:
@@ -44,13 +39,9 @@ def rows_to_ask(state: State) -> tuple[Row, ...]:
     order += [(neuron.uid, neuron.manifest) for neuron in state.roster() if neuron.manifest is not None]
     order += [(neuron.uid, neuron.manifest) for neuron in neurons.values() if neuron.manifest is not None]
     members = {m.manifest for m in state.collective.members}
-    holders_of: dict[bytes, tuple[int, ...]] = {}
-    for neuron in neurons.values():
-        if neuron.manifest is not None:
-            holders_of[neuron.manifest] = (*holders_of.get(neuron.manifest, ()), neuron.uid)
     rows: dict[bytes, Row] = {}
     for uid, manifest in order:
-        holders = holders_of.get(manifest, ())
         member = manifest in members
-        rows.setdefault(manifest, Row(manifest, uid, member, uid in holders and not member and uid in fresh, holders))
+        present = uid in neurons and neurons[uid].manifest == manifest
+        rows.setdefault(manifest, Row(manifest, uid, member, present and not member and uid in fresh, present))
     return tuple(rows.values())

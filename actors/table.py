@@ -39,7 +39,7 @@ class Asked:
     @property
     def answered(self) -> frozenset[int]:
         """The uids whose present version answered."""
-        return frozenset(uid for row in self.rows for uid in row.holders)
+        return frozenset(row.uid for row in self.rows if row.present)
 
 
 def assemble(
@@ -95,7 +95,7 @@ def assemble(
         bytes_M=np.ones(windows.text_WT.shape[0] * width, dtype=np.int32),
         strata=strata,
     )
-    silent = {uid: lost[row.manifest] for row in rows if row.manifest in lost for uid in row.holders}
+    silent = {row.uid: lost[row.manifest] for row in rows if row.manifest in lost and row.present}
     return Asked(round_, tuple(kept), silent)
 
 

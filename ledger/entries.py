@@ -29,10 +29,13 @@ class Globals(Entry, frozen=True, kw_only=True):
     phase: Phase = "closed"
     issuance_rao: Rao
     genesis_rao: Rao
-    minted_rao: Rao = 0
-    burned_rao: Rao = 0
+    minted_rao: Natural = 0
+    burned_rao: Natural = 0
+    """Sums over all epochs: what is burned can be minted again, so these may pass the cap, which issuance can't."""
     price_rao: Rao
     neuron_count: Natural = 0
+    publications: Natural = 0
+    """How many versions have been published."""
     previous_close_hash: Hash32
     """Hash of the block that closed the epoch before this one (for epoch 1: of block 0; before the first open block:
     the genesis hash).
@@ -153,6 +156,8 @@ class Neuron(Entry, frozen=True, kw_only=True):
     manifest: Hash32 | None = None
     published_epoch: Natural = 0
     """The epoch that values the version, 0 if there is none."""
+    publication: Natural = 0
+    """Which of the network's publications its version is: of two in one epoch the earlier is valued first."""
     versions: Natural = 0
     evidence: Hash32 | None = None
     """Hash of the evidence of its last vote."""
@@ -175,6 +180,12 @@ class Neuron(Entry, frozen=True, kw_only=True):
     def emission_rao(self) -> int:
         """What the last close block minted for it and its stakers."""
         return self.incentive_rao + self.dividends_rao
+
+
+class Publisher(Entry, frozen=True, kw_only=True):
+    """Who published a manifest first, by the line of its hotkey."""
+
+    origin: PublicKey
 
 
 class Bonds(Entry, frozen=True, kw_only=True):

@@ -17,6 +17,7 @@ REFUSALS: dict[str, str] = {
     "bad_signature": "The signature does not verify; sign with the signer's key, for this network's genesis hash.",
     "bad_vote": "The vote does not verify, is for another block, or its signer is not in the finality set.",
     "bad_weights": "Uids must ascend without repetition, be registered, and have one value each.",
+    "already_published": "Another neuron published this version before.",
     "barred": "An equivocation of this hotkey was proven; it may vote again from the epoch that the sentence names.",
     "block_too_large": "The extrinsics do not fit into one block.",
     "commitment_mismatch": "The reveal is not what was committed to.",

@@ -26,6 +26,7 @@ from ledger.entries import (
     Offence,
     Owner,
     Pool,
+    Publisher,
     Revealed,
     Shares,
     Slot,
@@ -131,6 +132,7 @@ class State:
         self.identities = Table(b"i", Identity, self._journal)
         self.usages = Table(b"q", Usage, self._journal)
         self.offences = Table(b"x", Offence, self._journal)
+        self.publishers = Table(b"v", Publisher, self._journal)
         self._tables: dict[bytes, Table[Any]] = {
             table.prefix: table for table in vars(self).values() if isinstance(table, Table)
         }
@@ -183,8 +185,10 @@ class State:
         return None if slot is None else self.neuron(slot.uid)
 
     def roster(self) -> list[Neuron]:
-        """The neurons whose version is valued in the current epoch, by uid; fixed by the open block."""
-        return [neuron for neuron in self.neurons() if neuron.published_epoch == self.globals.epoch and neuron.manifest]
+        """The neurons whose version is valued in the current epoch, in order of publication; the open block fixes it."""
+        epoch = self.globals.epoch
+        fresh = (neuron for neuron in self.neurons() if neuron.published_epoch == epoch and neuron.manifest)
+        return sorted(fresh, key=lambda neuron: neuron.publication)
 
     def stake(self, hotkey: bytes) -> int:
         """RAO in the hotkey's pool."""

@@ -1,11 +1,12 @@
 """Publications: a neuron names the version of its model, and the parameters that it trained, by hashes.
 
-Invariant: at most one version of a uid is valued in an epoch, the last one published before its open block.
+Invariants: at most one version of a uid is valued in an epoch, the last one published before its open block; a manifest
+belongs to whoever published it first, and versions of one epoch are valued in the order of their publication.
 """
 
 from msgspec.structs import replace
 
-from ledger.entries import Checkpointed, Neuron
+from ledger.entries import Checkpointed, Neuron, Publisher
 from ledger.errors import Refusal
 from ledger.extrinsics import BASELINE_MANIFEST, Checkpoint, Publish, Withdraw
 from ledger.rules.limits import count_call
@@ -17,11 +18,19 @@ def apply_publish(state: State, signer: bytes, call: Publish) -> None:
     neuron = validate_neuron(state, signer)
     if call.manifest == BASELINE_MANIFEST:
         raise Refusal("invalid_call", "32 zero bytes are the baseline, not a manifest")
+    origin = state.origin(signer)
+    publisher = state.publishers.get(call.manifest)
+    if publisher is not None and publisher.origin != origin:
+        raise Refusal("already_published", "another neuron published this version before; publish one of your own")
     count_call(state, signer, "publish")
+    scalars = replace(state.globals, publications=state.globals.publications + 1)
+    state.scalars.put(b"", scalars)
+    state.publishers.put(call.manifest, Publisher(origin=origin))
     published = replace(
         neuron,
         manifest=call.manifest,
         published_epoch=state.block_epoch,
+        publication=scalars.publications,
         versions=neuron.versions + 1,
     )
     state.neuron_rows.put(uid_key(neuron.uid), published)

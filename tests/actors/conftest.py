@@ -235,14 +235,16 @@ class PlainNetwork:
 
 @pytest.fixture(scope="session")
 def versions(tmp_path_factory: pytest.TempPathFactory, corpus_folder: Path) -> tuple[Path, dict[str, bytes]]:
-    """A folder with a store and training states, and the versions in it by name; "ada 2" is ada after more training."""
+    """A folder with a store and training states, and the versions in it by name; "ada 2" is ada after more
+    training."""
     folder = tmp_path_factory.mktemp("versions")
     network = PlainNetwork(folder, corpus_folder, stakes_tao={"vera": 1})
     made = {}
     for name in ("ada", "grace"):
         begun = network.host.work(make_job(name, None, "begin")).manifest
         made[name] = network.host.work(make_job(name, begun, "train")).manifest
-    made["ada 2"] = network.host.work(make_job("ada", made["ada"], "train", bytes([1] * 32))).manifest
+    for name in ("ada", "grace"):
+        made[f"{name} 2"] = network.host.work(make_job(name, made[name], "train", bytes([1] * 32))).manifest
     made["echo"] = network.host.work(make_job("echo", made["ada"], "copy")).manifest
     network.close()
     return folder, made

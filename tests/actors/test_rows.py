@@ -59,36 +59,31 @@ def test_a_network_without_versions_asks_nothing():
 def test_members_come_first_then_the_new_then_what_is_only_measured():
     state = make_state({0: (A, 2), 1: (B, EPOCH), 2: (C, 1), 3: (None, 0)}, members=[(2, C), (1, D)])
     assert rows_to_ask(state) == (
-        Row(C, uid=2, member=True, new=False, holders=(2,)),
-        Row(D, uid=1, member=True, new=False, holders=()),
-        Row(B, uid=1, member=False, new=True, holders=(1,)),
-        Row(A, uid=0, member=False, new=False, holders=(0,)),
+        Row(C, uid=2, member=True, new=False, present=True),
+        Row(D, uid=1, member=True, new=False, present=False),
+        Row(B, uid=1, member=False, new=True, present=True),
+        Row(A, uid=0, member=False, new=False, present=True),
     )
 
 
-def test_a_version_stands_once_and_answers_for_all_who_hold_it():
-    state = make_state({0: (A, EPOCH), 1: (A, EPOCH), 2: (A, 1)})
-    assert rows_to_ask(state) == (Row(A, uid=0, member=False, new=True, holders=(0, 1, 2)),)
+def test_new_versions_stand_in_order_of_publication():
+    state = make_state({0: (A, EPOCH), 1: (B, EPOCH), 2: (C, EPOCH)})
+    for uid, publication in ((0, 9), (1, 7), (2, 8)):
+        state.neuron_rows.put(uid_key(uid), replace(state.neuron(uid), publication=publication))
+    assert [row.uid for row in rows_to_ask(state)] == [1, 2, 0]
 
 
 @pytest.mark.parametrize("published_epoch", [EPOCH, 1])
 def test_a_members_version_published_again_is_not_new(published_epoch):
     state = make_state({0: (None, 0), 1: (A, published_epoch)}, members=[(0, A)])
     (row,) = rows_to_ask(state)
-    assert row == Row(A, uid=0, member=True, new=False, holders=(1,))
-    assert not row.present
+    assert row == Row(A, uid=0, member=True, new=False, present=False)
 
 
 def test_a_member_whose_uid_another_neuron_took_over_is_still_asked():
     state = make_state({0: (B, EPOCH)}, members=[(0, A), (7, C)])
     assert rows_to_ask(state) == (
-        Row(A, uid=0, member=True, new=False, holders=()),
-        Row(C, uid=7, member=True, new=False, holders=()),
-        Row(B, uid=0, member=False, new=True, holders=(0,)),
+        Row(A, uid=0, member=True, new=False, present=False),
+        Row(C, uid=7, member=True, new=False, present=False),
+        Row(B, uid=0, member=False, new=True, present=True),
     )
-
-
-def test_a_uid_has_at_most_one_new_version():
-    state = make_state({uid: (bytes([10 + uid % 3] * 32), EPOCH) for uid in range(6)})
-    new = [row.uid for row in rows_to_ask(state) if row.new]
-    assert new == [0, 1, 2]

@@ -209,3 +209,19 @@ def test_a_swap_costs_the_same_for_many_stakers(state):
         assert apply(state, OWNER, SwapHotkey(old=PUBLICS[VALIDATOR], new=PUBLICS[FRESH])) == "ok"
         written.append(state.mark() - mark)
     assert written[0] == written[1]
+
+
+def test_a_manifest_belongs_to_who_published_it_first(state):
+    assert apply(state, PEER, Publish(manifest=b"m" * 32)) == "ok"
+    assert apply(state, VALIDATOR, Publish(manifest=b"m" * 32)) == "already_published"
+    assert apply(state, PEER, Withdraw()) == "ok"
+    assert apply(state, VALIDATOR, Publish(manifest=b"m" * 32)) == "already_published"
+    assert apply(state, OWNER, SwapHotkey(old=PUBLICS[PEER], new=PUBLICS[FRESH])) == "ok"
+    assert apply(state, FRESH, Publish(manifest=b"m" * 32)) == "ok", "it is the same neuron's"
+
+
+def test_the_roster_stands_in_order_of_publication(state):
+    assert apply(state, PEER, Publish(manifest=b"p" * 32)) == "ok"
+    assert apply(state, VALIDATOR, Publish(manifest=b"v" * 32)) == "ok"
+    execute(state, "open", [], height=1, parent=bytes(32))
+    assert [neuron.uid for neuron in state.roster()] == [1, 0]

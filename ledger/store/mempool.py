@@ -21,7 +21,8 @@ from ledger.units import blake2b_256
 
 DEFAULT_MAX_BYTES = Parameters().max_extrinsic_bytes
 MAX_WAITING = 100_000
-"""Above this the mempool refuses: at 200 bytes each about 20 MB, several blocks' worth."""
+MAX_WAITING_BYTES = 1 << 28
+"""Above either the mempool refuses. Most extrinsics have 200 bytes; a reveal may have as many as the network allows."""
 
 _SCHEMA = (
     "CREATE TABLE IF NOT EXISTS waiting (row_id INTEGER PRIMARY KEY AUTOINCREMENT, hash BLOB NOT NULL UNIQUE,"
@@ -54,8 +55,9 @@ class Mempool:
         check_signature(extrinsic, self._genesis_hash)
         extrinsic_hash = blake2b_256(data)
         with self._database.transaction():
-            if self._database.query("SELECT count(*) FROM waiting")[0][0] >= MAX_WAITING:
-                raise Refusal("mempool_full", f"{MAX_WAITING} extrinsics are waiting already; try again later")
+            count, size_bytes = self._database.query("SELECT count(*), sum(length(extrinsic)) FROM waiting")[0]
+            if count >= MAX_WAITING or (count and size_bytes + len(data) > MAX_WAITING_BYTES):
+                raise Refusal("mempool_full", f"{count} extrinsics are waiting already; try again later")
             self._database.query(
                 "INSERT OR IGNORE INTO waiting (hash, signer, nonce, extrinsic) VALUES (?, ?, ?, ?)",
                 (extrinsic_hash, extrinsic.signer, extrinsic.nonce, data),

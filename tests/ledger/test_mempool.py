@@ -130,8 +130,9 @@ def test_one_block_one_vote_each_way(network, mempool):
     assert mempool.pending() == []
 
 
-def test_a_full_mempool_refuses(network, mempool, monkeypatch):
-    monkeypatch.setattr("ledger.store.mempool.MAX_WAITING", 1)
+@pytest.mark.parametrize(("limit", "value"), [("MAX_WAITING", 1), ("MAX_WAITING_BYTES", 300)])
+def test_a_full_mempool_refuses(network, mempool, monkeypatch, limit, value):
+    monkeypatch.setattr(f"ledger.store.mempool.{limit}", value)
     mempool.submit(network.sign(_transfer(network), network.treasury))
     with pytest.raises(Refusal, match="mempool_full"):
         mempool.submit(network.sign(_transfer(network), Keypair.generate(), nonce=1))

@@ -5,10 +5,9 @@ permitted neurons with stake are the first finality set.
 """
 
 from collections.abc import Iterable
-from typing import Annotated
 
 import msgspec
-from msgspec import Meta, Struct
+from msgspec import Struct
 
 from ledger.epoch.emission import CAP_RAO
 from ledger.errors import GenesisError
@@ -36,7 +35,7 @@ class Genesis(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     `balances` are (public key, RAO), `stakes` (hotkey, coldkey, RAO); `keeper` signs the blocks.
     """
 
-    network: Annotated[str, Meta(min_length=1, max_length=64)]
+    network: Name
     keeper: PublicKey
     development: bool = False
     parameters: Parameters = Parameters()

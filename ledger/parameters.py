@@ -57,8 +57,8 @@ class Parameters(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     registration_price_rao: Rao = RAO_PER_TAO
     registration_price_min_rao: Rao = 500_000
     registration_price_max_rao: Rao = 100 * RAO_PER_TAO
-    registration_half_life: Annotated[int, Meta(ge=1, le=2**20)] = 360
-    """Notional blocks in which the price of registration halves."""
+    registration_half_life: Annotated[int, Meta(ge=1, le=2**14)] = 360
+    """Notional blocks in which the price of registration halves. The exact root takes half a second at most."""
     registration_bump: Ratio = (126, 100)
     """What each registration multiplies the price by."""
     publish_limit: Limit = 16

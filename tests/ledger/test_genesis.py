@@ -49,6 +49,7 @@ def _parameters(**fields) -> Genesis:
     [
         (replace(GOOD, protocol=1), "protocol"),
         (replace(GOOD, network=""), "genesis"),
+        (replace(GOOD, network="clears\x1b[2J"), "genesis"),
         (replace(GOOD, keeper=b"short"), "genesis"),
         (replace(GOOD, balances=((COLD, 2**70),)), "genesis"),
         (replace(GOOD, balances=((COLD, 499),)), "balances"),
@@ -59,6 +60,7 @@ def _parameters(**fields) -> Genesis:
         (replace(GOOD, neurons=(replace(GOOD.neurons[0], permit=False),)), "neurons"),
         (replace(GOOD, stakes=()), "neurons"),
         (_parameters(max_uids=0), "genesis"),
+        (_parameters(registration_half_life=2**20), "genesis"),
         (_parameters(kappa=(3, 2)), "parameters.kappa"),
         (_parameters(kappa=(0, 2)), "parameters.kappa"),
         (_parameters(take=(1, 0)), "parameters.take"),

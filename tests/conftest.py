@@ -8,8 +8,8 @@ import pytest
 from hypothesis import settings
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
-# No test asserts on time, so none fails on a busy machine.
-settings.register_profile("untimed", deadline=None)
+# No test asserts on time, so none fails on a busy machine; half of hypothesis' usual examples, to stay quick.
+settings.register_profile("untimed", deadline=None, max_examples=50)
 settings.load_profile("untimed")
 
 

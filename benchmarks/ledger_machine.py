@@ -1,0 +1,343 @@
+"""A ledger under random use: every call by owners and strangers, in and out of order, in blocks on a real chain.
+
+Invariants that every step checks: issuance = balances + pools, recounted; no balance below the existential deposit and
+no share without RAO; an applied extrinsic moves its signer's nonce by one and no other; a refused one changes no row;
+bytes decode to what was encoded; a block gives the receipts that its extrinsics gave one by one; any prefix of the
+chain, replayed from the genesis, gives the same roots.
+"""
+
+import shutil
+import tempfile
+from collections import Counter
+from pathlib import Path
+from typing import Any, ClassVar
+
+import hypothesis.strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+from msgspec.structs import replace
+
+from ledger.blocks import APPLIED, Block, decode_block, encode_block, sign_header
+from ledger.errors import Refusal
+from ledger.execution import apply_extrinsic, next_kind
+from ledger.extrinsics import (
+    BASELINE_MANIFEST,
+    BASELINE_UID,
+    AddStake,
+    Call,
+    Checkpoint,
+    CommitWeights,
+    Equivocation,
+    Extrinsic,
+    Member,
+    Publish,
+    Register,
+    RemoveStake,
+    RevealWeights,
+    Serve,
+    SetIdentity,
+    SetTake,
+    SignedHeader,
+    SwapHotkey,
+    Transfer,
+    TwoHeaders,
+    TwoVotes,
+    Withdraw,
+    check_signature,
+    commitment_hash,
+    decode_extrinsic,
+    encode_extrinsic,
+    seed_message,
+    sign_extrinsic,
+)
+from ledger.genesis import Genesis, GenesisNeuron
+from ledger.keys import Keypair
+from ledger.parameters import Parameters
+from ledger.state import State, check_supply
+from ledger.store.chain import Chain
+from ledger.store.replay import replay, verify
+from ledger.trust.finality import sign_vote
+from ledger.units import CAP_RAO, RAO_PER_TAO
+
+KEEPER, *COLDKEYS = (Keypair.from_seed(bytes([100 + index]) * 32) for index in range(5))
+HOTKEYS = [Keypair.from_seed(bytes([200 + index]) * 32) for index in range(10)]
+KEYS = {key.public: key for key in (KEEPER, *COLDKEYS, *HOTKEYS)}
+GENESIS = Genesis(
+    network="machine",
+    keeper=KEEPER.public,
+    parameters=Parameters(
+        max_uids=5,
+        max_validators=2,
+        immunity=360,
+        activity_cutoff=720,
+        take_max=(1, 2),
+        take_raise_interval=360,
+        publish_limit=2,
+        serve_limit=1,
+        equivocation_epochs=1,
+    ),
+    balances=tuple((key.public, 40 * RAO_PER_TAO) for key in COLDKEYS[:3]),
+    stakes=tuple((HOTKEYS[uid].public, COLDKEYS[uid].public, (5 - uid) * RAO_PER_TAO) for uid in range(3)),
+    neurons=tuple(
+        GenesisNeuron(hotkey=HOTKEYS[uid].public, coldkey=COLDKEYS[uid].public, name=f"neuron {uid}", permit=uid < 2)
+        for uid in range(4)
+    ),
+)
+
+MOST_WAITING = 8
+"""Extrinsics after which a block is sealed unasked, so that epochs turn."""
+
+coldkeys, hotkeys, anyone = st.sampled_from(COLDKEYS), st.sampled_from(HOTKEYS), st.sampled_from(list(KEYS.values()))
+amounts = st.one_of(
+    st.sampled_from((0, 1, 499, 500, 501, RAO_PER_TAO, 39 * RAO_PER_TAO, 40 * RAO_PER_TAO, CAP_RAO)),
+    st.integers(0, 45 * RAO_PER_TAO),
+)
+hashes = st.integers(0, 3).map(lambda number: bytes([number]) * 32)
+rows = st.lists(st.integers(0, 65535), max_size=4)
+said = st.one_of(
+    st.builds(Publish, manifest=hashes),
+    st.just(Withdraw()),
+    st.builds(Checkpoint, parameters=hashes, manifest=hashes),
+    st.builds(Serve, endpoint=st.sampled_from((None, "http://127.0.0.1:8091"))),
+)
+
+
+class LedgerMachine(RuleBasedStateMachine):
+    """The chain, and the block in the making: extrinsics are applied to its state one by one, undone, then sealed."""
+
+    seen: ClassVar[Counter[str]] = Counter()
+    """Receipts and steps over all runs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.folder = Path(tempfile.mkdtemp(prefix="taoray-machine-"))
+        self.chain = Chain.create(self.folder / "chain.db", GENESIS)
+        self.ballots: dict[bytes, RevealWeights] = {}
+        self.sealed: list[bytes] = []
+        self._begin()
+
+    @property
+    def state(self) -> State:
+        return self.chain.state
+
+    def _begin(self) -> None:
+        """Start the next block as `execute` does."""
+        self.waiting: list[bytes] = []
+        self.receipts: list[str] = []
+        self.kind = next_kind(self.state)
+        self.state.scalars.put(b"", replace(self.state.globals, height=self.chain.head.height + 1))
+
+    def _sign(self, call: Call, signer: Keypair, *, nonce: int = 1, valid_until: int = 10**6) -> Extrinsic:
+        """`nonce` counts from the signer's last one."""
+        return sign_extrinsic(
+            call,
+            signer,
+            genesis_hash=self.chain.genesis_hash,
+            nonce=self.state.nonce(signer.public) + nonce,
+            valid_until=valid_until,
+        )
+
+    def _apply(self, extrinsic: Extrinsic) -> str:
+        """Apply one extrinsic to the block in the making, and check what it did."""
+        data = encode_extrinsic(extrinsic)
+        assert decode_extrinsic(data) == extrinsic
+        assert encode_extrinsic(decode_extrinsic(data)) == data
+        before, nonces = dict(self.state.encoded_rows()), dict(self.state.nonces.entries)
+        receipt = apply_extrinsic(self.state, self.kind, extrinsic)
+        check_supply(self.state)
+        if receipt == APPLIED:
+            nonces.pop(extrinsic.signer, None)
+            rest = {key: row for key, row in self.state.nonces.entries.items() if key != extrinsic.signer}
+            assert rest == nonces
+            assert self.state.nonce(extrinsic.signer) == extrinsic.nonce
+        else:
+            assert dict(self.state.encoded_rows()) == before, receipt
+        self.waiting.append(data)
+        self.receipts.append(receipt)
+        self.seen[f"{type(extrinsic.call).__name__}: {receipt}"] += 1
+        if len(self.waiting) >= MOST_WAITING:
+            self.seal()
+        return receipt
+
+    @rule(signer=coldkeys, to=anyone, amount_rao=amounts)
+    def transfer(self, signer: Keypair, to: Keypair, amount_rao: int) -> None:
+        self._apply(self._sign(Transfer(to=to.public, amount_rao=amount_rao), signer))
+
+    @rule(signer=coldkeys, hotkey=hotkeys, amount_rao=amounts, kind=st.sampled_from((AddStake, RemoveStake)))
+    def move_stake(self, signer: Keypair, hotkey: Keypair, amount_rao: int, kind: Any) -> None:
+        self._apply(self._sign(kind(hotkey=hotkey.public, amount_rao=amount_rao), signer))
+
+    @rule(signer=coldkeys, hotkey=hotkeys, max_price_rao=st.sampled_from((RAO_PER_TAO, CAP_RAO)))
+    def register(self, signer: Keypair, hotkey: Keypair, max_price_rao: int) -> None:
+        call = Register(hotkey=hotkey.public, name="newcomer", max_price_rao=max_price_rao)
+        self._apply(self._sign(call, signer))
+
+    @rule(signer=hotkeys, call=said)
+    def say(self, signer: Keypair, call: Call) -> None:
+        self._apply(self._sign(call, signer))
+
+    @rule(hotkey=hotkeys, new=hotkeys, take=st.integers(0, 40000), stranger=st.booleans(), which=st.integers(0, 2))
+    def own(self, hotkey: Keypair, new: Keypair, take: int, stranger: bool, which: int) -> None:
+        neuron = self.state.neuron_by_hotkey(hotkey.public)
+        signer = COLDKEYS[0] if stranger or neuron is None else KEYS[neuron.coldkey]
+        calls: tuple[Call, ...] = (
+            SetTake(hotkey=hotkey.public, take=take),
+            SetIdentity(hotkey=hotkey.public, name="owner", url="", description="words"),
+            SwapHotkey(old=hotkey.public, new=new.public),
+        )
+        self._apply(self._sign(calls[which], signer))
+
+    @rule(uid=st.integers(0, 4), row=rows)
+    def commit(self, uid: int, row: list[int]) -> None:
+        signer = self._hotkey(uid)
+        ballot = self._ballot(signer, row)
+        shown = {field: getattr(ballot, field) for field in ballot.__struct_fields__ if field != "seed_signature"}
+        commitment = commitment_hash(genesis_hash=self.chain.genesis_hash, hotkey=signer.public, **shown)
+        if self._apply(self._sign(CommitWeights(epoch=ballot.epoch, commitment=commitment), signer)) == APPLIED:
+            self.ballots[signer.public] = ballot
+
+    def _ballot(self, signer: Keypair, row: list[int]) -> RevealWeights:
+        scalars = self.state.globals
+        return RevealWeights(
+            epoch=scalars.epoch,
+            uids=tuple(range(len(row))),
+            values=tuple(row),
+            evidence=bytes(32),
+            salt=signer.public,
+            seed_signature=signer.sign(
+                seed_message(self.chain.genesis_hash, scalars.epoch, scalars.previous_close_hash)
+            ),
+            strata=("code",),
+            members=(Member(uid=BASELINE_UID, manifest=BASELINE_MANIFEST, weights=(1,)),),
+        )
+
+    @rule(uid=st.integers(0, 4), altered=st.booleans())
+    def reveal(self, uid: int, altered: bool) -> None:
+        signer = self._hotkey(uid)
+        ballot = self.ballots.get(signer.public)
+        if ballot is not None:
+            self._apply(self._sign(replace(ballot, salt=b"\x09" * 32) if altered else ballot, signer))
+
+    @rule(votes=st.lists(st.tuples(rows, st.booleans()), min_size=5, max_size=5))
+    def vote(self, votes: list[tuple[list[int], bool]]) -> None:
+        """Go on to the commit block, where every neuron commits, and to the close block, where some keep silent."""
+        while self.kind != "commit":
+            self.seal()
+        for uid, (row, _) in enumerate(votes):
+            self.commit(uid, row)
+        self.seal()
+        for uid, (_, shows) in enumerate(votes):
+            if shows:
+                self.reveal(uid, False)
+
+    @rule(uid=st.integers(0, 4), back=st.integers(0, 4), by=anyone, forged=st.booleans(), keeper=st.booleans())
+    def report(self, uid: int, back: int, by: Keypair, forged: bool, keeper: bool) -> None:
+        header = self.chain.block(max(0, self.chain.head.height - back)).header
+        headers, genesis_hash = (header, replace(header, state_root=bytes(32))), self.chain.genesis_hash
+        key = HOTKEYS[9] if forged and keeper else KEEPER if keeper else self._hotkey(uid)
+        proof: TwoHeaders | TwoVotes
+        if keeper:
+            first, second = (SignedHeader(header=h, signature=sign_header(h, key, genesis_hash)) for h in headers)
+            proof = TwoHeaders(first=first, second=second)
+        else:
+            one, other = (sign_vote(h, key, bytes(32) if forged else genesis_hash) for h in headers)
+            proof = TwoVotes(first=one, second=other)
+        receipt = self._apply(self._sign(Equivocation(proof=proof), by))
+        assert not (forged and receipt == APPLIED)
+
+    @rule(signer=coldkeys, nonce=st.sampled_from((-1, 0, 2, 9)), expired=st.booleans())
+    def break_the_envelope(self, signer: Keypair, nonce: int, expired: bool) -> None:
+        nonce = max(nonce, -self.state.nonce(signer.public))
+        valid_until = self.chain.head.height if expired else 10**6
+        call = Transfer(to=HOTKEYS[0].public, amount_rao=1000)
+        assert self._apply(self._sign(call, signer, nonce=nonce, valid_until=valid_until)) != APPLIED
+
+    @rule(data=st.data())
+    def replay_an_extrinsic(self, data: st.DataObject) -> None:
+        if self.sealed:
+            extrinsic = decode_extrinsic(data.draw(st.sampled_from(self.sealed)))
+            assert self._apply(extrinsic) != APPLIED
+
+    @rule(signer=coldkeys, position=st.integers(0, 200), bit=st.integers(0, 7))
+    def forge(self, signer: Keypair, position: int, bit: int) -> None:
+        data = bytearray(encode_extrinsic(self._sign(Transfer(to=HOTKEYS[0].public, amount_rao=1), signer)))
+        data[position % len(data)] ^= 1 << bit
+        try:
+            check_signature(decode_extrinsic(bytes(data)), self.chain.genesis_hash)
+        except Refusal:
+            self.seen["forged: refused"] += 1
+        else:
+            raise AssertionError("a forged extrinsic verifies")
+
+    @rule()
+    def seal(self) -> None:
+        """Undo the block in the making, and let the chain execute and commit it whole."""
+        self.state.undo()
+        block = self.chain.build(self.kind, self.waiting, term=self.chain.term, keypair=KEEPER)
+        assert list(block.receipts) == self.receipts
+        assert decode_block(encode_block(block)) == block
+        pairs = zip(self.waiting, self.receipts, strict=True)
+        self.sealed.extend(data for data, receipt in pairs if receipt == APPLIED)
+        self.seen[f"{self.kind} block"] += 1
+        self._begin()
+
+    @rule()
+    def make_final(self) -> None:
+        head, chain = self.chain.head, self.chain
+        voting = [KEYS[member.hotkey] for member in chain.finality_set(head.height)] if head.height else []
+        if voting:
+            assert chain.add_votes(head.height, [sign_vote(head, key, chain.genesis_hash) for key in voting])
+
+    @rule(upto=st.integers(0, 1000))
+    def replay_a_prefix(self, upto: int) -> None:
+        """Every root on the way is compared by the replay itself."""
+        blocks = list(self.chain.blocks(0, upto % (self.chain.head.height + 1)))
+        again: list[Block] = [decode_block(encode_block(block)) for block in blocks]
+        for block, state in replay(GENESIS, iter(again)):
+            assert state.root == block.header.state_root
+        self.seen["prefix replayed"] += 1
+
+    @rule()
+    def reopen(self) -> None:
+        """A new process finds the head and its state; the block in the making is forgotten."""
+        root, head = self.state.root, self.chain.head_hash
+        self.chain.close()
+        self.chain = Chain.open(self.folder / "chain.db", write=True)
+        assert (self.state.root, self.chain.head_hash) == (root, head)
+        self._begin()
+
+    def _hotkey(self, uid: int) -> Keypair:
+        count = self.state.globals.neuron_count
+        return KEYS[self.state.neuron(uid % count).hotkey]
+
+    @invariant()
+    def nothing_is_made_or_lost(self) -> None:
+        self.seen["steps"] += 1
+        state, scalars = self.state, self.state.globals
+        free_rao = sum(row.free_rao for row in state.accounts.entries.values())
+        pools_rao = sum(row.total_rao for row in state.pools.entries.values())
+        assert free_rao + pools_rao == scalars.issuance_rao
+        assert scalars.issuance_rao == scalars.genesis_rao + scalars.minted_rao - scalars.burned_rao
+        assert all(row.free_rao >= GENESIS.parameters.existential_rao for row in state.accounts.entries.values())
+        owned: Counter[bytes] = Counter()
+        for key, row in state.shares.entries.items():
+            assert row.shares > 0
+            owned[key[:32]] += row.shares
+        assert owned == {key: pool.shares for key, pool in state.pools.entries.items()}
+        assert all(0 < pool.shares <= pool.total_rao for pool in state.pools.entries.values())
+
+    @invariant()
+    def every_uid_has_one_hotkey(self) -> None:
+        neurons = self.state.neurons()
+        assert {neuron.hotkey: neuron.uid for neuron in neurons} == {
+            hotkey: slot.uid for hotkey, slot in self.state.slots.entries.items()
+        }
+        for neuron in neurons:
+            assert self.state.current_hotkey(neuron.hotkey) == neuron.hotkey
+            assert not (neuron.permit and self.state.barred_until(neuron.hotkey) > self.state.block_epoch)
+
+    def teardown(self) -> None:
+        """The whole file, derived again."""
+        root = self.chain.head.state_root
+        self.chain.close()
+        assert verify(self.folder / "chain.db").state_root == root
+        shutil.rmtree(self.folder)

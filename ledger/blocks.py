@@ -5,6 +5,7 @@ header covers the rest by roots. Block 0 is derived from the genesis alone, has 
 carries no signature.
 """
 
+from collections.abc import Sequence
 from typing import Annotated, Literal
 
 import msgspec
@@ -77,7 +78,14 @@ def decode_block(data: bytes) -> Block:
 
 def compute_roots(extrinsics: tuple[bytes, ...], receipts: tuple[str, ...]) -> tuple[bytes, bytes]:
     """The Merkle roots of a block's extrinsics and of its receipts."""
-    return compute_root(extrinsics), compute_root([receipt.encode() for receipt in receipts])
+    return compute_hashed_roots([blake2b_256(data) for data in extrinsics], receipts)
+
+
+def compute_hashed_roots(hashes: Sequence[bytes], receipts: Sequence[str]) -> tuple[bytes, bytes]:
+    """The same roots from the extrinsics' hashes, which are what the tree is over: they prove that an extrinsic was in
+    a block after its bytes are gone.
+    """
+    return compute_root(hashes), compute_root([receipt.encode() for receipt in receipts])
 
 
 def sign_header(header: Header, keypair: Keypair, genesis_hash: bytes) -> bytes:

@@ -94,6 +94,14 @@ class StoreError(LedgerError):
     """
 
 
+class Pruned(StoreError):
+    """The body of this block was given up to save room; its header, its votes and its extrinsics' hashes are kept."""
+
+
+class InvalidProof(LedgerError):
+    """A proof that does not prove what it says, or not to who asked."""
+
+
 class NotWriter(LedgerError):
     """This process may not write the ledger: another one does, or it was opened for reading."""
 

@@ -36,8 +36,13 @@ from ledger.entries import (
 from ledger.errors import DamagedLedger
 from ledger.genesis import Genesis
 from ledger.parameters import Ratio
-from ledger.trust.trie import Trie
+from ledger.trust.trie import Found, Trie
 from ledger.units import U16_MAX
+
+ACCOUNT_PREFIX = b"a"
+NONCE_PREFIX = b"n"
+FINALITY_KEY = b"f"
+"""Full keys, or what they begin with, of what is proven to others."""
 
 V = TypeVar("V", bound=Entry)
 _ENCODER = msgspec.msgpack.Encoder()
@@ -115,8 +120,8 @@ class State:
         self.keeper = genesis.keeper
         self._journal: list[Written] = []
         self.scalars = Table(b"g", Globals, self._journal)
-        self.accounts = Table(b"a", Account, self._journal)
-        self.nonces = Table(b"n", Nonce, self._journal)
+        self.accounts = Table(ACCOUNT_PREFIX, Account, self._journal)
+        self.nonces = Table(NONCE_PREFIX, Nonce, self._journal)
         self.owners = Table(b"o", Owner, self._journal)
         self.pools = Table(b"p", Pool, self._journal)
         self.shares = Table(b"s", Shares, self._journal)
@@ -126,7 +131,7 @@ class State:
         self.commitment_rows = Table(b"c", Commitment, self._journal)
         self.reveal_rows = Table(b"r", Revealed, self._journal)
         self.collectives = Table(b"m", Collective, self._journal)
-        self.finality_sets = Table(b"f", FinalitySet, self._journal)
+        self.finality_sets = Table(FINALITY_KEY, FinalitySet, self._journal)
         self.lines = Table(b"l", Line, self._journal)
         self.delegates = Table(b"t", Delegate, self._journal)
         self.identities = Table(b"i", Identity, self._journal)
@@ -242,6 +247,15 @@ class State:
     def root(self) -> bytes:
         """The root of what was accepted."""
         return self._trie.root
+
+    def find(self, full_key: bytes) -> Found | None:
+        """The way from the root to an accepted entry, or to the one in its place; None in an empty state."""
+        return self._trie.find(full_key)
+
+    def encode(self, full_key: bytes) -> bytes | None:
+        """An entry as the root commits to it, None if there is none."""
+        entry = self._tables[full_key[:1]].get(full_key[1:])
+        return None if entry is None else _ENCODER.encode(entry)
 
     def mark(self) -> int:
         """A place in the journal to which `undo` can return."""

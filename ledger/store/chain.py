@@ -12,18 +12,23 @@ from typing import NamedTuple
 
 from ledger.blocks import Block, Header, Kind
 from ledger.entries import Weighted
-from ledger.errors import DamagedLedger, NotWriter, Refusal, StoreError
+from ledger.errors import NotWriter, Refusal, StoreError
 from ledger.genesis import Genesis, encode_genesis
 from ledger.keys import Keypair
 from ledger.sealing import check_block, seal_block, seal_genesis
-from ledger.state import Sealed, State
-from ledger.store.database import Database, WriterLock, as_bytes, as_int, new_database
+from ledger.state import FINALITY_KEY, Sealed
+from ledger.store.database import Database, WriterLock, as_int, new_database
 from ledger.store.leading import read_last_vote, read_mandate, remove_head, write_term, write_undo
 from ledger.store.mark import Mark, check_final, check_head, mark_path, read_mark, write_mark
+from ledger.store.migration import migrate
+from ledger.store.replay import load_state
 from ledger.store.rows import (
+    find_extrinsic,
     read_block,
     read_finality_set,
     read_genesis,
+    read_header,
+    read_outline,
     read_term,
     read_votes,
     write_block,
@@ -31,7 +36,6 @@ from ledger.store.rows import (
 )
 from ledger.trust.finality import Vote, encode_vote, final_term, is_final, verify_vote
 from ledger.trust.terms import Mandate, Signer
-from ledger.units import blake2b_256
 
 
 class Receipt(NamedTuple):
@@ -75,7 +79,7 @@ class Chain:
                 database.query("INSERT INTO meta VALUES (?, ?)", (b"term", 0))
                 write_block(database, block, sealed)
                 for epoch in (0, 1):
-                    write_finality_set(database, epoch, state.finality_set)
+                    write_finality_set(database, epoch, state.finality_set, sealed.trie.find(FINALITY_KEY))
         finally:
             lock.release()
         return cls.open(path, write=True, timeout_s=timeout_s)
@@ -92,6 +96,8 @@ class Chain:
         lock = WriterLock(path, timeout_s) if write else None
         try:
             database = Database(path, write=write)
+            if write:
+                migrate(database)
         except BaseException:
             if lock is not None:
                 lock.release()
@@ -109,25 +115,14 @@ class Chain:
                 self._database.query("SELECT max(height) FROM blocks", height=0)[0][0], 0, "the head's height"
             )
             check_head(mark, self._database, height)
-            self.head: Header = read_block(self._database, height).header
+            self.head: Header = read_header(self._database, height)
             self.head_hash = self.head.hash
-            self.state = self._load_state(self.head)
+            self.state = load_state(self._database, self.genesis, self.head)
             self._sets: dict[int, tuple[Weighted, ...]] = {}
             self.final_height = next((at for at in range(height, 0, -1) if self._votes_suffice(at)), 0)
             check_final(mark, self._database, self.final_height)
         if self._lock is not None:
             self._write_mark(self.head)
-
-    def _load_state(self, head: Header) -> State:
-        state, height = State(self.genesis), head.height
-        rows = self._database.query("SELECT key, value FROM state", height=height)
-        try:
-            state.load((as_bytes(key, height, "a key"), as_bytes(value, height, "an entry")) for key, value in rows)
-        except ValueError as error:
-            raise DamagedLedger(height, f"a state row can't be read: {error}") from None
-        if state.root != head.state_root:
-            raise DamagedLedger(height, "the state rows don't have the state root of the head block")
-        return state
 
     @property
     def term(self) -> int:
@@ -182,11 +177,11 @@ class Chain:
         block = self.block(self.head.height)
         if self.is_final(block.height):
             raise Refusal("wrong_block", f"block {block.height} is final and stays")
-        parent = self.block(block.height - 1).header
+        parent = self.header(block.height - 1)
         self._write_mark(parent, head_votes=0)
         with self._database.transaction():
             remove_head(self._database, block.header)
-            self._load_state(parent)
+            load_state(self._database, self.genesis, parent)
         self._load()
         return block
 
@@ -201,7 +196,8 @@ class Chain:
                 write_undo(self._database, self.state)
                 write_block(self._database, block, sealed)
                 if header.kind == "close":
-                    write_finality_set(self._database, header.epoch + 1, self.state.finality_set)
+                    way = sealed.trie.find(FINALITY_KEY)
+                    write_finality_set(self._database, header.epoch + 1, self.state.finality_set, way)
         except BaseException:
             self.state.undo()
             raise
@@ -216,7 +212,7 @@ class Chain:
         """
         self._require_writer()
         votes = list(votes)
-        header = self.block(height).header
+        header = self.header(height)
         voting, kept = self.finality_set(height), {vote.hotkey: vote for vote in self.votes(height)}
         hotkeys, certified = {member.hotkey for member in voting}, final_term(kept.values(), voting)
         for vote in votes:
@@ -245,9 +241,9 @@ class Chain:
 
     def finality_set(self, height: int) -> tuple[Weighted, ...]:
         """Who votes on the block of this height, with their stake."""
-        epoch = self.block(height).header.epoch
+        epoch = self.header(height).epoch
         if epoch not in self._sets:
-            self._sets = {epoch: read_finality_set(self._database, epoch, height)}
+            self._sets = {epoch: read_finality_set(self._database, epoch, height).members}
         return self._sets[epoch]
 
     @property
@@ -256,10 +252,19 @@ class Chain:
         closed = self.head.kind in ("genesis", "close")
         return self.state.finality_set if closed else self.finality_set(self.head.height)
 
+    @property
+    def database(self) -> Database:
+        """The open file, for those who keep it: pruning, proofs and the history of metagraphs."""
+        return self._database
+
+    def header(self, height: int) -> Header:
+        """The header of a block; StoreError if the chain isn't that high."""
+        self._require_height(height)
+        return read_header(self._database, height)
+
     def block(self, height: int) -> Block:
-        """The block; StoreError if the chain isn't that high."""
-        if not 0 <= height <= self.head.height:
-            raise StoreError(f"there is no block {height}; the head is {self.head.height}")
+        """The block; StoreError if the chain isn't that high, Pruned if only its outline is left."""
+        self._require_height(height)
         return read_block(self._database, height)
 
     def blocks(self, first: int, last: int | None = None) -> Iterator[Block]:
@@ -270,11 +275,11 @@ class Chain:
 
     def receipt(self, extrinsic_hash: bytes, since: int = 1) -> Receipt | None:
         """What became of an extrinsic, looked for in the blocks from `since`; None while it is in none."""
-        for block in self.blocks(since):
-            for position, data in enumerate(block.extrinsics):
-                if blake2b_256(data) == extrinsic_hash:
-                    return Receipt(block.height, position, block.receipts[position], self.is_final(block.height))
-        return None
+        place = find_extrinsic(self._database, extrinsic_hash, since)
+        if place is None:
+            return None
+        height, position = place
+        return Receipt(height, position, read_outline(self._database, height).receipts[position], self.is_final(height))
 
     def refresh(self) -> None:
         """Take in what another process has written since; for readers."""
@@ -296,6 +301,10 @@ class Chain:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    def _require_height(self, height: int) -> None:
+        if not 0 <= height <= self.head.height:
+            raise StoreError(f"there is no block {height}; the head is {self.head.height}")
 
     def _require_writer(self) -> None:
         if self._lock is None:

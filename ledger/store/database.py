@@ -9,14 +9,14 @@ import fcntl
 import os
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from ledger.errors import DamagedLedger, NotWriter, StoreError
 
-FORMAT = 1
+FORMAT = 2
 _BUSY_S = 10.0
 _POLL_S = 0.05
 _UNWILLING = {"PERM", "BUSY", "LOCKED", "NOMEM", "READONLY", "INTERRUPT", "IOERR", "FULL", "CANTOPEN", "PROTOCOL"}
@@ -24,9 +24,13 @@ _UNWILLING = {"PERM", "BUSY", "LOCKED", "NOMEM", "READONLY", "INTERRUPT", "IOERR
 
 _SCHEMA = (
     "CREATE TABLE meta (name BLOB PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID",
-    "CREATE TABLE blocks (height INTEGER PRIMARY KEY, hash BLOB NOT NULL, block BLOB NOT NULL)",
+    "CREATE TABLE blocks (height INTEGER PRIMARY KEY, hash BLOB NOT NULL, header BLOB NOT NULL,"
+    " signature BLOB NOT NULL, hashes BLOB NOT NULL, receipts BLOB NOT NULL)",
+    "CREATE TABLE bodies (height INTEGER PRIMARY KEY, extrinsics BLOB NOT NULL)",
     "CREATE TABLE state (key BLOB PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID",
-    "CREATE TABLE finality (epoch INTEGER PRIMARY KEY, members BLOB NOT NULL)",
+    "CREATE TABLE snapshot (key BLOB PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID",
+    "CREATE TABLE metagraphs (epoch INTEGER PRIMARY KEY, hash BLOB NOT NULL, parquet BLOB NOT NULL)",
+    "CREATE TABLE finality (epoch INTEGER PRIMARY KEY, members BLOB NOT NULL, way BLOB NOT NULL)",
     "CREATE TABLE votes (height INTEGER NOT NULL, hotkey BLOB NOT NULL, vote BLOB NOT NULL,"
     " PRIMARY KEY (height, hotkey)) WITHOUT ROWID",
 )
@@ -87,19 +91,24 @@ class Database:
             self.query("PRAGMA synchronous = FULL")
 
     def create_schema(self) -> None:
-        """Make the tables, inside the caller's transaction."""
+        """Make the tables that aren't there, inside the caller's transaction."""
         for statement in _SCHEMA:
-            self.query(statement)
+            self.query(statement.replace("CREATE TABLE", "CREATE TABLE IF NOT EXISTS", 1))
         self.query(f"PRAGMA user_version = {FORMAT}")
+
+    def format(self) -> int:
+        """The format that the file was written in; 0 if no tables have been made."""
+        if not self.query("SELECT 1 FROM sqlite_schema WHERE name = 'blocks'", height=0):
+            return 0
+        return as_int(self.query("PRAGMA user_version", height=0)[0][0], 0, "the format")
 
     def has_schema(self) -> bool:
         """Whether the tables have been made; StoreError if they are of another format."""
-        if not self.query("SELECT 1 FROM sqlite_schema WHERE name = 'blocks'", height=0):
-            return False
-        written = self.query("PRAGMA user_version", height=0)[0][0]
-        if written != FORMAT:
-            raise StoreError(f"{self.path}: the file has format {written}, this version reads format {FORMAT}")
-        return True
+        written = self.format()
+        if written not in (0, FORMAT):
+            what = "run `taoray ledger migrate`" if written < FORMAT else "use the version that wrote it"
+            raise StoreError(f"{self.path}: the file has format {written}, this version reads {FORMAT}; {what}")
+        return written == FORMAT
 
     def query(self, statement: str, values: tuple[bytes | int, ...] = (), *, height: int | None = None) -> list[Any]:
         """All rows of one statement; errors name `height`, what the caller is at."""
@@ -110,6 +119,13 @@ class Database:
         except UnicodeDecodeError as error:
             # Of SQLite's message, where it quotes a damaged schema.
             raise DamagedLedger(height, f"{self.path}: SQLite's complaint is no text: {error.object!r}") from error
+
+    def write_rows(self, statement: str, rows: Iterable[tuple[bytes | int, ...]]) -> None:
+        """One statement for many rows, inside the caller's transaction."""
+        try:
+            self._connection.executemany(statement, rows)
+        except sqlite3.Error as error:
+            raise _translate(error, self.path, None) from error
 
     @contextmanager
     def transaction(self) -> Iterator[None]:

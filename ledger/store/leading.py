@@ -68,6 +68,7 @@ def remove_head(database: Database, head: Header) -> None:
             database.query("INSERT OR REPLACE INTO state VALUES (?, ?)", (key, value))
     database.query("DELETE FROM meta WHERE name = ?", (b"undo",))
     database.query("DELETE FROM blocks WHERE height = ?", (head.height,))
+    database.query("DELETE FROM bodies WHERE height = ?", (head.height,))
     database.query("DELETE FROM votes WHERE height = ?", (head.height,))
     if head.kind == "close":
         database.query("DELETE FROM finality WHERE epoch = ?", (head.epoch + 1,))

@@ -17,7 +17,7 @@ from msgspec import Meta, Struct
 
 from ledger.errors import DamagedLedger, StoreError
 from ledger.store.database import Database
-from ledger.store.rows import read_block, read_term, read_votes
+from ledger.store.rows import read_header, read_term, read_votes
 from ledger.units import Natural
 
 _WIDTH_BYTES = 256
@@ -67,7 +67,7 @@ def check_head(mark: Mark | None, database: Database, height: int) -> None:
     if height < mark.height:
         lost = f"blocks {height + 1} to {mark.height} were committed and are gone"
         raise DamagedLedger(height + 1, f"{lost}, as after damage to the write-ahead log: {_remedy(database)}")
-    if read_block(database, mark.height).hash.hex() != mark.block_hash:
+    if read_header(database, mark.height).hash.hex() != mark.block_hash:
         raise DamagedLedger(mark.height, f"another block was committed at this height: {_remedy(database)}")
     if read_term(database, height) < mark.term:
         raise DamagedLedger(height, f"term {mark.term} was promised, and that is gone: {_remedy(database)}")

@@ -9,20 +9,32 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from ledger.blocks import Block
+from ledger.blocks import NO_SIGNATURE, Block, Header, compute_hashed_roots, verify_header
 from ledger.entries import Weighted
 from ledger.errors import DamagedLedger, GenesisError, Refusal, StoreError
 from ledger.genesis import Genesis
 from ledger.sealing import check_block, seal_genesis
-from ledger.state import State
+from ledger.state import FINALITY_KEY, State
 from ledger.store.database import Database, as_bytes, as_int
 from ledger.store.mark import Mark, check_final, check_head, read_mark
-from ledger.store.rows import read_block, read_finality_set, read_genesis, read_term, read_votes
+from ledger.store.rows import (
+    Outline,
+    read_block,
+    read_finality_set,
+    read_genesis,
+    read_header,
+    read_outline,
+    read_pruned_height,
+    read_term,
+    read_votes,
+)
 from ledger.trust.finality import Vote, is_final, verify_vote
+from ledger.trust.trie import compute_found_root, hash_path
+from ledger.units import blake2b_256
 
 
 class Verified(Struct, frozen=True, kw_only=True):
-    """A ledger that was derived again from its genesis, bit for bit: its head, and the sums over all its blocks."""
+    """A ledger that was derived again, bit for bit: its head, and the sums over all its blocks."""
 
     network: str
     height: int
@@ -35,6 +47,10 @@ class Verified(Struct, frozen=True, kw_only=True):
     final_height: int
     extrinsics: int
     votes: int
+    replayed_from: int
+    """Where executing began: 0, the genesis; else the snapshot at this height, before which bodies were pruned: of
+    those blocks the chain, the signatures, the roots of lists, the finality sets and the votes were checked.
+    """
 
 
 def replay(genesis: Genesis, blocks: Iterator[Block]) -> Iterator[tuple[Block, State]]:
@@ -50,7 +66,37 @@ def replay(genesis: Genesis, blocks: Iterator[Block]) -> Iterator[tuple[Block, S
     if next(blocks, None) != first:
         raise DamagedLedger(0, "block 0 is not the one that the genesis gives")
     yield first, state
-    head = first.header
+    yield from _continue(state, first.header, blocks)
+
+
+def replay_stored(database: Database, genesis: Genesis) -> Iterator[tuple[Block, State]]:
+    """As `replay`, of the bodies that are stored: from the genesis or, where bodies were pruned, after the snapshot."""
+    pruned, heights = read_pruned_height(database), _read_heights(database)
+    blocks = (read_block(database, height) for height in heights[pruned + 1 if pruned else 0 :])
+    if not pruned:
+        return replay(genesis, blocks)
+    return _continue(load_snapshot(database, genesis, pruned), read_header(database, pruned), blocks)
+
+
+def load_snapshot(database: Database, genesis: Genesis, height: int) -> State:
+    """The state after the last pruned block; DamagedLedger unless it has the state root of that block's header."""
+    return load_state(database, genesis, read_header(database, height), "snapshot")
+
+
+def load_state(database: Database, genesis: Genesis, header: Header, table: str = "state") -> State:
+    """The state in a table of rows; DamagedLedger unless it has the state root of the header."""
+    state, height = State(genesis), header.height
+    rows = database.query(f"SELECT key, value FROM {table}", height=height)
+    try:
+        state.load((as_bytes(key, height, "a key"), as_bytes(value, height, "an entry")) for key, value in rows)
+    except ValueError as error:
+        raise DamagedLedger(height, f"a state row can't be read: {error}") from None
+    if state.root != header.state_root:
+        raise DamagedLedger(height, f"the rows of the {table} don't have the state root of block {height}")
+    return state
+
+
+def _continue(state: State, head: Header, blocks: Iterator[Block]) -> Iterator[tuple[Block, State]]:
     for block in blocks:
         try:
             sealed = check_block(state, head, block)
@@ -83,32 +129,32 @@ def verify(path: str | Path) -> Verified:
 def _verify(database: Database, mark: Mark | None) -> Verified:
     if not database.has_schema():
         raise DamagedLedger(0, f"{database.path}: the file holds no ledger")
-    genesis = read_genesis(database)
-    blocks = (read_block(database, height) for height in _read_heights(database))
+    genesis, pruned = read_genesis(database), read_pruned_height(database)
     final_height = vote_count = extrinsic_count = 0
     sets: dict[int, tuple[Weighted, ...]] = {}
-    for block, state in replay(genesis, blocks):
-        header = block.header
-        if header.kind == "genesis":
-            sets[0] = state.finality_set
+    for outline, state in _derive(database, genesis, pruned):
+        header = outline.header
         if header.kind in ("genesis", "close"):
-            sets[header.epoch + 1] = state.finality_set
-        votes = _read_checked_votes(database, block, sets[header.epoch], genesis.hash)
+            for epoch in (0, 1) if header.height == 0 else (header.epoch + 1,):
+                sets[epoch] = _check_finality_set(database, epoch, header, state)
+        votes = _read_checked_votes(database, header, sets[header.epoch], genesis.hash)
         vote_count += len(votes)
-        extrinsic_count += len(block.extrinsics)
+        extrinsic_count += len(outline.hashes)
         if is_final(votes, sets[header.epoch]):
             final_height = header.height
-    _check_finality_sets(database, sets, block.height)
-    _check_state(database, state, block.height)
-    _check_rest(database, block, vote_count)
-    check_head(mark, database, block.height)
+    assert state is not None, "the last block is never pruned"
+    _check_sets(database, sorted(sets), header.height)
+    _check_state(database, state, header.height)
+    _check_rest(database, header, vote_count, pruned)
+    _check_metagraphs(database)
+    check_head(mark, database, header.height)
     check_final(mark, database, final_height)
     supply = state.supply()
     return Verified(
         network=genesis.network,
-        height=block.height,
-        epoch=block.header.epoch,
-        block_hash=block.hash,
+        height=header.height,
+        epoch=header.epoch,
+        block_hash=header.hash,
         state_root=state.root,
         issuance_rao=supply.issuance_rao,
         minted_rao=supply.minted_rao,
@@ -116,7 +162,35 @@ def _verify(database: Database, mark: Mark | None) -> Verified:
         final_height=final_height,
         extrinsics=extrinsic_count,
         votes=vote_count,
+        replayed_from=pruned,
     )
+
+
+def _derive(database: Database, genesis: Genesis, pruned: int) -> Iterator[tuple[Outline, State | None]]:
+    """Every block's outline with the state after it, None where only the outline is left and its own checks apply."""
+    if pruned:
+        yield from _check_outlines(database, genesis, pruned)
+    for block, state in replay_stored(database, genesis):
+        yield read_outline(database, block.height), state
+
+
+def _check_outlines(database: Database, genesis: Genesis, pruned: int) -> Iterator[tuple[Outline, State | None]]:
+    """The blocks up to the snapshot: each follows the one before, is signed, and has the roots of its lists."""
+    before: Header = seal_genesis(genesis)[1].header
+    for height in _read_heights(database)[: pruned + 1]:
+        outline = read_outline(database, height)
+        header = outline.header
+        if height == 0 and (header != before or outline.signature != NO_SIGNATURE):
+            raise DamagedLedger(0, "block 0 is not the one that the genesis gives")
+        if height and (header.parent != before.hash or header.term < before.term):
+            raise DamagedLedger(height, f"the block does not follow block {height - 1}")
+        signed = header.keeper == genesis.keeper and verify_header(header, outline.signature, genesis.hash)
+        if height and not signed:
+            raise DamagedLedger(height, "the block is not signed by the keeper that the genesis names")
+        if compute_hashed_roots(outline.hashes, outline.receipts) != (header.extrinsics_root, header.receipts_root):
+            raise DamagedLedger(height, "the lists of extrinsics and receipts don't have the roots in the header")
+        before = header
+        yield outline, load_snapshot(database, genesis, pruned) if height == pruned else None
 
 
 def _read_heights(database: Database) -> list[int]:
@@ -132,24 +206,33 @@ def _read_heights(database: Database) -> list[int]:
 
 
 def _read_checked_votes(
-    database: Database, block: Block, voting: tuple[Weighted, ...], genesis_hash: bytes
+    database: Database, header: Header, voting: tuple[Weighted, ...], genesis_hash: bytes
 ) -> list[Vote]:
-    votes = read_votes(database, block.height)
+    votes, block_hash = read_votes(database, header.height), header.hash
     hotkeys = {member.hotkey for member in voting}
     for vote in votes:
-        same_block = vote.block_hash == block.hash and vote.term >= block.header.term
+        same_block = vote.block_hash == block_hash and vote.term >= header.term
         if not same_block or vote.hotkey not in hotkeys or not verify_vote(vote, genesis_hash):
-            raise DamagedLedger(block.height, f"the vote of {vote.hotkey.hex()[:16]} does not count for this block")
+            raise DamagedLedger(header.height, f"the vote of {vote.hotkey.hex()[:16]} does not count for this block")
     return votes
 
 
-def _check_finality_sets(database: Database, sets: dict[int, tuple[Weighted, ...]], height: int) -> None:
-    stored = [row[0] for row in database.query("SELECT epoch FROM finality ORDER BY epoch", height=height)]
-    if stored != sorted(sets):
+def _check_finality_set(database: Database, epoch: int, closing: Header, state: State | None) -> tuple[Weighted, ...]:
+    """The stored set of an epoch: proven under the block that fixed it, and the one that was derived, if one was."""
+    stored = read_finality_set(database, epoch, closing.height)
+    try:
+        proven = compute_found_root(FINALITY_KEY, stored.way) == closing.state_root
+    except ValueError:
+        proven = False
+    same = stored.way.path == hash_path(FINALITY_KEY) and stored.way.value_hash == blake2b_256(stored.encoded)
+    if not (proven and same) or (state is not None and state.finality_set != stored.members):
+        raise DamagedLedger(closing.height, f"the finality set of epoch {epoch} is not the one that its blocks give")
+    return stored.members
+
+
+def _check_sets(database: Database, epochs: list[int], height: int) -> None:
+    if [row[0] for row in database.query("SELECT epoch FROM finality ORDER BY epoch", height=height)] != epochs:
         raise DamagedLedger(height, "the finality sets stored are not those of the epochs")
-    for epoch, members in sets.items():
-        if read_finality_set(database, epoch, height) != members:
-            raise DamagedLedger(height, f"the finality set of epoch {epoch} is not the one that its blocks give")
 
 
 def _check_state(database: Database, state: State, height: int) -> None:
@@ -162,12 +245,23 @@ def _check_state(database: Database, state: State, height: int) -> None:
             raise DamagedLedger(height, f"the state row {key[:1].decode('ascii', 'replace')} {key[1:].hex()} is wrong")
 
 
-def _check_rest(database: Database, head: Block, vote_count: int) -> None:
+def _check_rest(database: Database, head: Header, vote_count: int, pruned: int) -> None:
     height = head.height
     if database.query("SELECT count(*) FROM votes", height=height)[0][0] != vote_count:
         raise DamagedLedger(height, "there are votes for blocks that don't exist")
-    if read_term(database, height) < head.header.term:
+    bodies = database.query("SELECT min(height), count(*) FROM bodies", height=height)[0]
+    first = pruned + 1 if pruned else 0
+    if bodies != (first, height + 1 - first):
+        raise DamagedLedger(first, "the bodies stored are not those of the blocks after the snapshot")
+    if read_term(database, height) < head.term:
         raise DamagedLedger(height, "the term's row is below the head's term")
     complaint = database.query("PRAGMA integrity_check(1)", height=height)[0][0]
     if complaint != b"ok":
         raise DamagedLedger(height, f"SQLite finds {as_bytes(complaint, height, 'its complaint').decode()}")
+
+
+def _check_metagraphs(database: Database) -> None:
+    """The tables of pruned epochs can't be derived any more; they have to be as they were when they were written."""
+    for epoch, digest, parquet in database.query("SELECT epoch, hash, parquet FROM metagraphs", height=0):
+        if digest != blake2b_256(as_bytes(parquet, 0, "a metagraph")):
+            raise DamagedLedger(0, f"the metagraph kept of epoch {epoch} was changed")

@@ -8,11 +8,11 @@ commits to.
 
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
-from msgspec import Struct
+from msgspec import Meta, Struct
 
-from ledger.units import blake2b_256
+from ledger.units import Hash32, blake2b_256
 
 _LEAF = b"\x00"
 _INNER = b"\x01"
@@ -46,17 +46,17 @@ Node = Leaf | Inner
 class Step(NamedTuple):
     """One fork on the way down to an entry: its bit, and the hash of the side that was not taken."""
 
-    bit: int
-    sibling: bytes
+    bit: Annotated[int, Meta(ge=0, lt=_KEY_BITS)]
+    sibling: Hash32
 
 
-class Found(NamedTuple):
+class Found(Struct, frozen=True, forbid_unknown_fields=True):
     """Where a key's path ends: the key's own leaf or, where there is none, the one that stands in its place; and the
     forks from the root down.
     """
 
-    path: int
-    value_hash: bytes
+    path: Hash32
+    value_hash: Hash32
     steps: tuple[Step, ...]
 
 
@@ -75,7 +75,7 @@ class Trie:
 
     def update(self, changes: Iterable[tuple[bytes, bytes | None]]) -> "Trie":
         """This trie with entries added, replaced, or removed (None); of two changes of one key the last counts."""
-        by_path = {hash_path(key): value for key, value in changes}
+        by_path = {_path(key): value for key, value in changes}
         paths = sorted(by_path)
         values = [by_path[path] for path in paths]
         leaves = [
@@ -86,14 +86,14 @@ class Trie:
 
     def find(self, key: bytes) -> Found | None:
         """The way to the key's leaf or, where there is none, to the one leaf that proves it; None in an empty trie."""
-        node, path, steps = self._node, hash_path(key), []
+        node, path, steps = self._node, _path(key), []
         if node is None:
             return None
         while isinstance(node, Inner):
             taken, other = (node.right, node.left) if _turn(path, node.bit) else (node.left, node.right)
             steps.append(Step(node.bit, other.hash))
             node = taken
-        return Found(node.path, node.value_hash, tuple(steps))
+        return Found(_to_bytes(node.path), node.value_hash, tuple(steps))
 
 
 class _Update:
@@ -139,9 +139,9 @@ class _Update:
         return bisect_left(self.paths, (self.paths[first] >> below | 1) << below, first, last)
 
 
-def hash_path(key: bytes) -> int:
+def hash_path(key: bytes) -> bytes:
     """Where a key stands in every trie."""
-    return int.from_bytes(blake2b_256(key), "big")
+    return blake2b_256(key)
 
 
 def compute_found_root(key: bytes, found: Found) -> bytes:
@@ -152,18 +152,26 @@ def compute_found_root(key: bytes, found: Found) -> bytes:
     bits = [step.bit for step in found.steps]
     if not all(before < after for before, after in zip([-1, *bits], [*bits, _KEY_BITS], strict=True)):
         raise ValueError("the forks of a way come in the order of their bits, each once")
-    path = hash_path(key)
-    if any(_turn(path, bit) != _turn(found.path, bit) for bit in bits):
+    path, end = _path(key), int.from_bytes(found.path, "big")
+    if any(_turn(path, bit) != _turn(end, bit) for bit in bits):
         raise ValueError("the way leads to a leaf at which the key's own does not end")
-    node_hash = _leaf(found.path, found.value_hash).hash
+    node_hash = _leaf(end, found.value_hash).hash
     for bit, sibling in reversed(found.steps):
         sides = (sibling, node_hash) if _turn(path, bit) else (node_hash, sibling)
         node_hash = _hash_inner(bit, *sides)
     return node_hash
 
 
+def _path(key: bytes) -> int:
+    return int.from_bytes(blake2b_256(key), "big")
+
+
+def _to_bytes(path: int) -> bytes:
+    return path.to_bytes(32, "big")
+
+
 def _leaf(path: int, value_hash: bytes) -> Leaf:
-    return Leaf(path, value_hash, blake2b_256(_LEAF + path.to_bytes(32, "big") + value_hash))
+    return Leaf(path, value_hash, blake2b_256(_LEAF + _to_bytes(path) + value_hash))
 
 
 def _hash_inner(bit: int, left: bytes, right: bytes) -> bytes:

@@ -2,10 +2,12 @@
 
 import random
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
-from ledger.trust.merkle import EMPTY_ROOT, compute_root
+from ledger.trust.merkle import EMPTY_ROOT, compute_root, compute_way_root, find_way
 from ledger.trust.trie import Found, Trie, compute_found_root, hash_path
 from ledger.units import blake2b_256
 
@@ -24,6 +26,23 @@ def test_roots_are_those_of_the_tree():
     assert compute_root([b"a"]) == leaf[0]
     assert compute_root([b"a", b"b", b"c"]) == blake2b_256(b"\1", blake2b_256(b"\1", leaf[0], leaf[1]), leaf[2])
     assert compute_root([leaf[0] + leaf[1]]) != compute_root([b"a", b"b"])
+
+
+@given(items.filter(bool), st.data())
+def test_the_way_to_an_item_proves_its_place_in_the_list(listed, data):
+    position = data.draw(st.integers(0, len(listed) - 1))
+    way, root = find_way(listed, position), compute_root(listed)
+    assert compute_way_root(listed[position], position, len(listed), way) == root
+    assert compute_way_root(b"another item", position, len(listed), way) != root
+    for wrong in ((len(listed), len(listed), way), (position, len(listed), (*way, bytes(32))), (-1, len(listed), way)):
+        with pytest.raises(ValueError, match="place"):
+            compute_way_root(listed[position], *wrong)
+    for other in set(range(len(listed))) - {position}:
+        try:
+            moved = compute_way_root(listed[position], other, len(listed), way)
+        except ValueError:
+            continue
+        assert moved != root or listed[other] == listed[position]
 
 
 def _obvious_root(pairs: dict[bytes, bytes]) -> bytes:
@@ -96,15 +115,15 @@ def test_no_altered_way_proves_anything():
     assert _refused_or_another_root(absent, found, trie.root)
     other = [step for step in found.steps if step != found.steps[0]]
     altered = [
-        found._replace(value_hash=bytes(32)),
-        found._replace(path=found.path ^ 1),
-        found._replace(steps=tuple(other)),
-        found._replace(steps=(*found.steps, found.steps[-1])),
-        found._replace(steps=tuple(reversed(found.steps))),
-        found._replace(steps=(found.steps[0]._replace(bit=300), *other)),
-        found._replace(steps=(found.steps[0]._replace(bit=-1), *other)),
+        replace(found, value_hash=bytes(32)),
+        replace(found, path=bytes(32)),
+        replace(found, steps=tuple(other)),
+        replace(found, steps=(*found.steps, found.steps[-1])),
+        replace(found, steps=tuple(reversed(found.steps))),
+        replace(found, steps=(found.steps[0]._replace(bit=300), *other)),
+        replace(found, steps=(found.steps[0]._replace(bit=-1), *other)),
         *(
-            found._replace(steps=(*found.steps[:at], step._replace(sibling=bytes(32)), *found.steps[at + 1 :]))
+            replace(found, steps=(*found.steps[:at], step._replace(sibling=bytes(32)), *found.steps[at + 1 :]))
             for at, step in enumerate(found.steps)
         ),
     ]

@@ -99,11 +99,11 @@ class Round:
         if np.any(self.bytes_M <= 0):
             raise RoundError("every event must cover at least one byte")
         cell_M = self.stratum_M.astype(np.int64) * 2 + self.fold_M
-        pairs = np.unique(np.stack([self.document_D_of_M, cell_M]), axis=1)
-        if pairs.shape[1] > self.documents:
+        pairs = np.unique(self.document_D_of_M * (2 * len(self.strata)) + cell_M)
+        if pairs.size > self.documents:
             raise RoundError("a document lies in two folds or strata: assign folds by document")
         for fold in (0, 1):
-            found = int(np.sum(pairs[1] % 2 == fold))
+            found = int(np.sum(pairs % 2 == fold))
             if found < MINIMUM_DOCUMENTS:
                 raise RoundError(
                     f"fold {fold} has {found} documents, {MINIMUM_DOCUMENTS} are needed: draw more windows"

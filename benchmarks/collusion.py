@@ -1,4 +1,4 @@
-"""What a majority earns against a colluding minority, on the ledger's own consensus, in all of the reference's settings.
+"""What a majority earns against a colluding minority, on the ledger's own consensus, in the reference's settings.
 
 It is exact arithmetic, so nothing bounds the figures but the graphs that are drawn: 512 nodes, 64 of them validators,
 three graphs for each of 14 settings. The guarantee is that the majority's part of what is paid is at least its share of

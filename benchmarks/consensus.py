@@ -28,6 +28,8 @@ from ledger.epoch.consensus import Rules, compute_epoch  # noqa: E402
 from ledger.epoch.fixed import ONE_Q31  # noqa: E402
 
 SIZES = ((256, 64), (1024, 128), (4096, 256))
+ENTRIES_PER_SAMPLE = 1 << 20
+"""Small networks are run as often as takes the time of the large one."""
 PROFILES = {
     "classic": Rules(max_validators=256),
     "yuma3": Rules(max_validators=256, profile="yuma3"),
@@ -51,8 +53,9 @@ def load_float64() -> ModuleType:
 def measure(float64: ModuleType, rules: Rules, uids: int, validators: int, pairs: int) -> dict[str, Any]:
     """One size and profile: both in turns, the ratio of each pair, and how far dividends differ."""
     inputs = float64.random_inputs(1, size=uids, validators=validators)
+    repeats = max(1, ENTRIES_PER_SAMPLE // (uids * validators))
     exact_s, float_s = time_pairs(
-        lambda: compute_epoch(inputs, rules), lambda: float64.compute_float(inputs, rules), pairs
+        lambda: compute_epoch(inputs, rules), lambda: float64.compute_float(inputs, rules), pairs, repeats
     )
     ratios = [exact / floating for exact, floating in zip(exact_s, float_s, strict=True)]
     dividends = compute_epoch(inputs, rules).dividends_q31[:validators]
@@ -60,6 +63,7 @@ def measure(float64: ModuleType, rules: Rules, uids: int, validators: int, pairs
     return {
         "uids": uids,
         "validators": validators,
+        "calls_per_sample": repeats,
         "exact_s": summarize(exact_s),
         "float64_s": summarize(float_s),
         "ratio": summarize(ratios),

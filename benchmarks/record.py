@@ -24,15 +24,21 @@ MEASURED = ("actors", "benchmarks/*.py", "cluster", "ledger", "models")
 PACKAGES = ("numpy", "msgspec", "PyNaCl", "pyarrow", "ray", "torch")
 
 
-def time_pairs(first: Callable[[], Any], second: Callable[[], Any], pairs: int) -> tuple[list[float], list[float]]:
-    """Seconds of both, run in turns, each pair in the other order than the one before; a first pair is not counted."""
+def time_pairs(
+    first: Callable[[], Any], second: Callable[[], Any], pairs: int, repeats: int = 1
+) -> tuple[list[float], list[float]]:
+    """Seconds of a call of both, run in turns, each pair in the other order than the one before.
+
+    A sample is the mean of `repeats` calls; a first pair is not counted.
+    """
     first(), second()
     samples: tuple[list[float], list[float]] = ([], [])
     for index in range(pairs):
         for which in (0, 1) if index % 2 else (1, 0):
             started = perf_counter()
-            (first, second)[which]()
-            samples[which].append(perf_counter() - started)
+            for _ in range(repeats):
+                (first, second)[which]()
+            samples[which].append((perf_counter() - started) / repeats)
     return samples
 
 

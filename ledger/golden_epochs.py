@@ -21,6 +21,8 @@ from ledger.golden_compare import GoldenInputError, UnsupportedError, read_as
 
 U16 = 65535
 MILLION = 1_000_000
+NOTES = {"note", "notes", "comment", "source"}
+"""Fields for people, which may stand anywhere."""
 
 Pairs = list[list[tuple[int, int]]]
 """Per uid the (target, u16) of a sparse row."""
@@ -45,7 +47,13 @@ class Params(Struct, frozen=True, forbid_unknown_fields=True):
 
     @property
     def rules(self) -> Rules:
-        """The same in the ledger's ratios."""
+        """The same in the ledger's ratios; UnsupportedError if they are beyond what a network can choose."""
+        try:
+            return self._to_rules()
+        except ValueError as error:
+            raise UnsupportedError(str(error)) from None
+
+    def _to_rules(self) -> Rules:
         return Rules(
             profile="yuma3" if self.yuma3 else "classic",
             kappa=(self.kappa, U16),
@@ -124,7 +132,7 @@ def read_sequence(data: Any) -> Sequence:
     for epoch in data.get("epochs", []):
         _refuse_unknown(epoch, Given, "input.epochs")
         _refuse_unknown(epoch.get("params", {}), Params, "input.epochs.params")
-    return read_as(data, Sequence, "input")
+    return read_as(_without_notes(data), Sequence, "input")
 
 
 def find_validators(sequence: Sequence) -> list[bool]:
@@ -245,9 +253,17 @@ def _to_q31_rows(rows: Mapping[int, Row]) -> dict[int, Row]:
 def _refuse_unknown(data: Any, type_: type[Struct], what: str) -> None:
     if not isinstance(data, dict):
         raise GoldenInputError(f"{what}: expected an object")
-    unknown = sorted(set(data) - set(type_.__struct_fields__))
+    unknown = sorted(set(data) - set(type_.__struct_fields__) - NOTES)
     if unknown:
         raise UnsupportedError(f"{what} has {', '.join(unknown)}, which this runner does not know")
+
+
+def _without_notes(data: Any) -> Any:
+    if isinstance(data, dict):
+        return {name: _without_notes(value) for name, value in data.items() if name not in NOTES}
+    if isinstance(data, list) and data and isinstance(data[0], dict):
+        return [_without_notes(value) for value in data]
+    return data
 
 
 def share(value_q31: int) -> Fraction:

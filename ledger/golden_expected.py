@@ -15,7 +15,7 @@ from ledger.golden_compare import (
     check_relation,
     find_mismatch,
 )
-from ledger.golden_epochs import U16, Epoch, find_bond, find_validators, read_sequence, run_sequence, share
+from ledger.golden_epochs import NOTES, U16, Epoch, find_bond, find_validators, read_sequence, run_sequence, share
 
 SHARES = (
     "stake",
@@ -182,4 +182,4 @@ def _field(data: Any, name: str) -> Any:
 def _entries(data: Any) -> list[tuple[str, Any]]:
     if not isinstance(data, dict):
         raise GoldenInputError(f"expected an object, got {data!r}")
-    return list(data.items())
+    return [(name, value) for name, value in data.items() if name not in NOTES]

@@ -34,7 +34,7 @@ class Parameters(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     profile: Profile = "classic"
     """How bonds follow votes: `classic` by columns that stake enters, `yuma3` pair by pair with stake at dividends."""
     bonds_penalty: Ratio = (1, 1)
-    """How far the vote that a bond stands for is moved towards its clipped form; below 1 a majority of stake is no longer
+    """How far the vote that a bond stands for is moved towards its clipped form; below 1 a majority of stake can not be
     sure of its share of the pay.
     """
     liquid_alpha: bool = False

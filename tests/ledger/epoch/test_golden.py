@@ -112,19 +112,28 @@ def test_roles_of_generated_graphs_can_fail(name: str, run: Run) -> None:
 
 
 def test_what_is_not_understood_is_skipped_with_its_reason(run: Run) -> None:
-    cases = [case_named("attack_51_49_disjoint_cabal") for _ in range(5)]
+    cases = [case_named("attack_51_49_disjoint_cabal") for _ in range(6)]
     cases[0]["input"]["params"]["yuma4"] = True
     cases[1]["input"]["epochs"][0]["weather"] = 1
     cases[2]["expected"]["epochs"][0] = {"luck_u16": [1, 2, 3, 4]}
     cases[3]["kind"] = "sudoku"
     cases[4]["input"]["generator"] = {"n": 4, "validators": 2, "stake_per_validator": 1, "layout": "spiral"}
+    cases[5]["input"]["params"]["kappa"] = 0
     for index, case in enumerate(cases):
         case["id"] = str(index)
     del cases[4]["input"]["initial"]
     report = run(cases)
     assert report.passed == 0
-    for skip, word in zip(report.skipped, ("yuma4", "weather", "luck", "sudoku", "spiral"), strict=True):
+    for skip, word in zip(report.skipped, ("yuma4", "weather", "luck", "sudoku", "spiral", "kappa"), strict=True):
         assert word in skip.why
+
+
+def test_notes_for_people_may_stand_anywhere(run: Run) -> None:
+    case = case_named("attack_51_49_disjoint_cabal")
+    entries = (case["input"], case["input"]["params"], case["input"]["epochs"][0], case["expected"]["epochs"][0])
+    for entry in entries:
+        entry["note"] = "why this is so"
+    assert run([case]).passed == 1
 
 
 def test_events_happen_in_their_epoch_and_parameters_stay_changed(run: Run) -> None:

@@ -16,7 +16,7 @@ from actors.miner import Job
 from actors.validator import Validator, ValidatorSettings
 from actors.wire import Answer, Query
 from ledger.blocks import Kind
-from ledger.extrinsics import Call, Publish, Register, encode_extrinsic, sign_extrinsic
+from ledger.extrinsics import Call, Publish, Register, Transfer, encode_extrinsic, sign_extrinsic
 from ledger.genesis import Genesis, GenesisNeuron
 from ledger.keys import Keypair
 from ledger.parameters import Parameters
@@ -130,6 +130,13 @@ class PlainNetwork:
             )
         )
 
+    def make_second_keeper(self) -> Keeper:
+        """A keeper with the same key and queue, and an empty ledger of its own."""
+        folder = self.folder / "second"
+        Chain.create(folder / "chain.db", self.genesis).close()
+        paths = {"chain": str(folder / "chain.db"), "mempool": str(folder / "mempool.db")}
+        return Keeper(KeeperSettings(**paths, wallets=str(self.folder / "wallets"), operator=OPERATOR))
+
     def make_validator(self, name: str) -> Validator:
         return Validator(
             ValidatorSettings(
@@ -186,6 +193,11 @@ class PlainNetwork:
     def publish(self, name: str, manifest: bytes) -> None:
         self.submit(Publish(manifest=manifest), self.wallets[name].hotkey())
 
+    def submit_transfer(self) -> None:
+        """Ada sends grace a little."""
+        to = self.wallets["grace"].coldkey_public
+        self.submit(Transfer(to=to, amount_rao=RAO_PER_TAO // 10), self.wallets["ada"].coldkey())
+
     def seal(self, kind: Kind) -> Sealed:
         """Write a block, have every validator execute what it lacks and sign, and see it final."""
         sealed = self.keeper.seal(kind, self.epoch + (kind == "open"))
@@ -198,7 +210,7 @@ class PlainNetwork:
 
     def follow(self, validator: Validator) -> list[Vote]:
         """Have a validator execute what it lacks, and sign."""
-        first = validator.height() + 1
+        first = min(validator.height(), self.keeper.position().final_height) + 1
         return validator.follow(self.keeper.blocks(first), self.keeper.votes(first - 1), self.keeper.mandate())
 
     def ask(self) -> list[Answer]:

@@ -272,3 +272,48 @@ def test_a_ballot_is_readable_by_its_owner_only(network: Any) -> None:
     ballot = network.folder / "validators" / "vera" / "ballots" / "000002"
     assert ballot.stat().st_mode & 0o077 == 0
     assert len(msgspec.msgpack.decode(ballot.read_bytes())["salt"]) == 32
+
+
+def test_a_second_keeper_takes_over_while_the_first_goes_on(network: Any) -> None:
+    first, voters = network.keeper, list(network.validators.values())
+    network.submit_transfer()
+    first.seal("open", 3)
+    second = network.make_second_keeper()
+    pledges = [validator.promise(1) for validator in voters]
+    second.absorb(voters[0].blocks(1), first.votes(1))
+    mandate = second.lead(1, pledges)
+    assert (second.term(), mandate.base.height) == (1, 6)
+    assert second.mandate() == mandate
+    for validator in voters:
+        with pytest.raises(Refusal):
+            network.follow(validator)
+    sealed = second.seal("open", 3)
+    with pytest.raises(Refusal) as refused:
+        second.seal("commit", 3)
+    assert refused.value.code == "not_final"
+    network.keeper = second
+    votes = [vote for validator in voters for vote in network.follow(validator)]
+    assert {vote.term for vote in votes} == {1}
+    assert second.add_votes(sealed.height, votes).final
+    assert first.position().block_hash != sealed.block_hash
+    first.absorb(second.blocks(7), second.votes(7))
+    assert first.position().block_hash == sealed.block_hash
+    with pytest.raises(Refusal) as refused:
+        first.seal("commit", 3)
+    assert refused.value.code in ("no_mandate", "not_final")
+    assert first.waiting(network.wallets["ada"].coldkey_public), "what gave way waits in the queue again"
+    first.close()
+
+
+def test_a_promise_outlives_the_validator(network: Any) -> None:
+    vera = network.validators["vera"]
+    pledge = vera.promise(4)
+    assert pledge.promise.last.height == 6
+    vera = network.restart_validator("vera")
+    with pytest.raises(Refusal) as refused:
+        vera.promise(4)
+    assert refused.value.code == "wrong_term"
+    network.keeper.seal("open", 3)
+    with pytest.raises(Refusal) as refused:
+        network.follow(vera)
+    assert refused.value.code == "no_mandate"

@@ -7,10 +7,17 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from ledger.epoch.consensus import Inputs, Rules, compute_epoch, compute_permits
+from ledger.epoch.exponential import sigmoid_q31
 from ledger.epoch.fixed import ONE_Q31, normalize_q31
 from ledger.epoch.rows import Row
 
 RULES = Rules(max_validators=3)
+PROFILES = [
+    RULES,
+    Rules(max_validators=3, bonds_penalty=(2, 7)),
+    Rules(max_validators=3, profile="yuma3", bonds_penalty=(2, 7)),
+    Rules(max_validators=3, profile="yuma3", liquid_alpha=True, alpha_low=(1, 20), alpha_high=(6, 7)),
+]
 
 
 def rows_of(matrix: list[list[int]]) -> dict[int, Row]:
@@ -33,7 +40,7 @@ def columns_normalized(matrix: list[list[int]]) -> list[list[int]]:
     return transposed([normalize_q31(column) for column in transposed(matrix)])
 
 
-def slow_classic(inputs: Inputs, rules: Rules) -> dict[str, list[int] | list[list[int]]]:
+def slow_epoch(inputs: Inputs, rules: Rules) -> dict[str, list[int] | list[list[int]]]:
     """The five steps on whole N × N matrices of Python integers."""
     uids = range(len(inputs.stake_rao))
     counts = [inputs.active[i] and inputs.permits[i] for i in uids]
@@ -59,13 +66,43 @@ def slow_classic(inputs: Inputs, rules: Rules) -> dict[str, list[int] | list[lis
         for j in uids:
             if not inputs.permits[i] or inputs.newly_registered[j]:
                 bonds[i][j] = 0
+    part, whole = rules.bonds_penalty
+    bonded = [
+        [((whole - part) * weight + part * low) // whole for weight, low in zip(*rows, strict=True)]
+        for rows in zip(weights, clipped, strict=True)
+    ]
+    if rules.profile == "yuma3":
+        bonds = slow_pair_bonds(bonds, bonded, consensus, rules)
+        owned = columns_normalized(bonds)
+        shares = [stake[i] * sum(owned[i][j] * incentive[j] for j in uids) for i in uids]
+        dividends = normalize_q31(shares if any(shares) or not any(incentive) else stake)
+        return {"consensus_q31": consensus, "incentive_q31": incentive, "dividends_q31": dividends, "bonds": bonds}
     old = columns_normalized(bonds)
-    new = columns_normalized([[stake[i] * clipped[i][j] for j in uids] for i in uids])
+    new = columns_normalized([[stake[i] * bonded[i][j] for j in uids] for i in uids])
     numerator, denominator = rules.alpha
     mixed = [[(denominator - numerator) * old[i][j] + numerator * new[i][j] for j in uids] for i in uids]
     bonds = columns_normalized(mixed)
     dividends = normalize_q31([sum(bonds[i][j] * incentive[j] for j in uids) for i in uids])
     return {"consensus_q31": consensus, "incentive_q31": incentive, "dividends_q31": dividends, "bonds": bonds}
+
+
+def slow_pair_bonds(
+    old: list[list[int]], bonded: list[list[int]], consensus: list[int], rules: Rules
+) -> list[list[int]]:
+    """Each bond on its own, at the rate of its pair."""
+    low, high = (ratio[0] * ONE_Q31 // ratio[1] for ratio in (rules.alpha_low, rules.alpha_high))
+    numerator, denominator = rules.alpha
+
+    def moved(bond: int, vote: int, agreed: int) -> int:
+        if not (rules.liquid_alpha and any(consensus)):
+            return ((denominator - numerator) * bond + numerator * vote) // denominator
+        distance = max(0, vote - agreed) if vote >= bond else bond - vote
+        argument = rules.alpha_steepness[0] * (distance - ONE_Q31 // 2) // rules.alpha_steepness[1]
+        rate = low + ((high - low) * int(sigmoid_q31(np.array([argument]))[0]) >> 31)
+        return ((ONE_Q31 - rate) * bond + rate * vote) >> 31
+
+    pairs = zip(old, bonded, strict=True)
+    return [[moved(*entry) for entry in zip(bonds, votes, consensus, strict=True)] for bonds, votes in pairs]
 
 
 @st.composite
@@ -108,10 +145,11 @@ def random_epoch(seed: int, size: int, validators: int) -> Inputs:
     )
 
 
-@settings(max_examples=100)
+@settings(max_examples=60)
 @given(epochs())
-def test_it_is_the_slow_version_to_the_bit(inputs: Inputs) -> None:
-    outcome, slow = compute_epoch(inputs, RULES), slow_classic(inputs, RULES)
+@pytest.mark.parametrize("rules", PROFILES, ids=["classic", "classic-penalty", "yuma3", "liquid"])
+def test_it_is_the_slow_version_to_the_bit(rules: Rules, inputs: Inputs) -> None:
+    outcome, slow = compute_epoch(inputs, rules), slow_epoch(inputs, rules)
     assert outcome.consensus_q31 == slow["consensus_q31"]
     assert outcome.incentive_q31 == slow["incentive_q31"]
     assert outcome.dividends_q31 == slow["dividends_q31"]
@@ -121,8 +159,9 @@ def test_it_is_the_slow_version_to_the_bit(inputs: Inputs) -> None:
 
 @settings(max_examples=25)
 @given(epochs())
-def test_incentive_and_dividends_are_whole_shares_together_or_not_at_all(inputs: Inputs) -> None:
-    outcome = compute_epoch(inputs, RULES)
+@pytest.mark.parametrize("rules", PROFILES, ids=["classic", "classic-penalty", "yuma3", "liquid"])
+def test_incentive_and_dividends_are_whole_shares_together_or_not_at_all(rules: Rules, inputs: Inputs) -> None:
+    outcome = compute_epoch(inputs, rules)
     assert sum(outcome.incentive_q31) in (0, ONE_Q31)
     assert sum(outcome.dividends_q31) == sum(outcome.incentive_q31)
 

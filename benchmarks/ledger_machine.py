@@ -16,19 +16,27 @@ import hypothesis.strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from msgspec.structs import replace
 
-from ledger.blocks import APPLIED, Block, decode_block, encode_block, sign_header
+from benchmarks.ledger_world import (
+    COLDKEYS,
+    GENESIS,
+    HOTKEYS,
+    KEEPER,
+    KEYS,
+    make_ballot,
+    make_commitment,
+    two_headers,
+    two_votes,
+)
+from ledger.blocks import APPLIED, Block, decode_block, encode_block
+from ledger.epoch.emission import CAP_RAO
 from ledger.errors import Refusal
 from ledger.execution import apply_extrinsic, next_kind
 from ledger.extrinsics import (
-    BASELINE_MANIFEST,
-    BASELINE_UID,
     AddStake,
     Call,
     Checkpoint,
-    CommitWeights,
     Equivocation,
     Extrinsic,
-    Member,
     Publish,
     Register,
     RemoveStake,
@@ -36,52 +44,22 @@ from ledger.extrinsics import (
     Serve,
     SetIdentity,
     SetTake,
-    SignedHeader,
     SwapHotkey,
     Transfer,
     TwoHeaders,
     TwoVotes,
     Withdraw,
     check_signature,
-    commitment_hash,
     decode_extrinsic,
     encode_extrinsic,
-    seed_message,
     sign_extrinsic,
 )
-from ledger.genesis import Genesis, GenesisNeuron
 from ledger.keys import Keypair
-from ledger.parameters import Parameters
 from ledger.state import State, check_supply
 from ledger.store.chain import Chain
 from ledger.store.replay import replay, verify
 from ledger.trust.finality import sign_vote
-from ledger.units import CAP_RAO, RAO_PER_TAO
-
-KEEPER, *COLDKEYS = (Keypair.from_seed(bytes([100 + index]) * 32) for index in range(5))
-HOTKEYS = [Keypair.from_seed(bytes([200 + index]) * 32) for index in range(10)]
-KEYS = {key.public: key for key in (KEEPER, *COLDKEYS, *HOTKEYS)}
-GENESIS = Genesis(
-    network="machine",
-    keeper=KEEPER.public,
-    parameters=Parameters(
-        max_uids=5,
-        max_validators=2,
-        immunity=360,
-        activity_cutoff=720,
-        take_max=(1, 2),
-        take_raise_interval=360,
-        publish_limit=2,
-        serve_limit=1,
-        equivocation_epochs=1,
-    ),
-    balances=tuple((key.public, 40 * RAO_PER_TAO) for key in COLDKEYS[:3]),
-    stakes=tuple((HOTKEYS[uid].public, COLDKEYS[uid].public, (5 - uid) * RAO_PER_TAO) for uid in range(3)),
-    neurons=tuple(
-        GenesisNeuron(hotkey=HOTKEYS[uid].public, coldkey=COLDKEYS[uid].public, name=f"neuron {uid}", permit=uid < 2)
-        for uid in range(4)
-    ),
-)
+from ledger.units import RAO_PER_TAO
 
 MOST_WAITING = 8
 """Extrinsics after which a block is sealed unasked, so that epochs turn."""
@@ -92,6 +70,7 @@ amounts = st.one_of(
     st.integers(0, 45 * RAO_PER_TAO),
 )
 hashes = st.integers(0, 3).map(lambda number: bytes([number]) * 32)
+places, chances = st.integers(0, 7), st.integers(0, 5)
 rows = st.lists(st.integers(0, 65535), max_size=4)
 said = st.one_of(
     st.builds(Publish, manifest=hashes),
@@ -158,27 +137,33 @@ class LedgerMachine(RuleBasedStateMachine):
             self.seal()
         return receipt
 
-    @rule(signer=coldkeys, to=anyone, amount_rao=amounts)
-    def transfer(self, signer: Keypair, to: Keypair, amount_rao: int) -> None:
+    @rule(signer=coldkeys, to=anyone, amount_rao=amounts, all_but=st.booleans())
+    def transfer(self, signer: Keypair, to: Keypair, amount_rao: int, all_but: bool) -> None:
+        if all_but:
+            amount_rao = max(0, self.state.account(signer.public) - amount_rao % 700)
         self._apply(self._sign(Transfer(to=to.public, amount_rao=amount_rao), signer))
 
-    @rule(signer=coldkeys, hotkey=hotkeys, amount_rao=amounts, kind=st.sampled_from((AddStake, RemoveStake)))
-    def move_stake(self, signer: Keypair, hotkey: Keypair, amount_rao: int, kind: Any) -> None:
-        self._apply(self._sign(kind(hotkey=hotkey.public, amount_rao=amount_rao), signer))
+    @rule(signer=coldkeys, place=places, amount_rao=amounts, kind=st.sampled_from((AddStake, RemoveStake)))
+    def move_stake(self, signer: Keypair, place: int, amount_rao: int, kind: Any) -> None:
+        self._apply(self._sign(kind(hotkey=self._hotkey(place).public, amount_rao=amount_rao), signer))
 
-    @rule(signer=coldkeys, hotkey=hotkeys, max_price_rao=st.sampled_from((RAO_PER_TAO, CAP_RAO)))
-    def register(self, signer: Keypair, hotkey: Keypair, max_price_rao: int) -> None:
+    @rule(signer=coldkeys, hotkey=hotkeys, max_price_rao=st.sampled_from((RAO_PER_TAO, CAP_RAO)), waits=st.booleans())
+    def register(self, signer: Keypair, hotkey: Keypair, max_price_rao: int, waits: bool) -> None:
+        self._go_to("open", waits)
         call = Register(hotkey=hotkey.public, name="newcomer", max_price_rao=max_price_rao)
         self._apply(self._sign(call, signer))
 
-    @rule(signer=hotkeys, call=said)
-    def say(self, signer: Keypair, call: Call) -> None:
-        self._apply(self._sign(call, signer))
+    @rule(place=places, call=said, waits=st.booleans())
+    def say(self, place: int, call: Call, waits: bool) -> None:
+        self._go_to("open", waits)
+        self._apply(self._sign(call, self._hotkey(place)))
 
-    @rule(hotkey=hotkeys, new=hotkeys, take=st.integers(0, 40000), stranger=st.booleans(), which=st.integers(0, 2))
-    def own(self, hotkey: Keypair, new: Keypair, take: int, stranger: bool, which: int) -> None:
+    @rule(place=places, new=hotkeys, take=st.integers(0, 40000), stranger=chances, which=st.integers(0, 2))
+    def own(self, place: int, new: Keypair, take: int, stranger: int, which: int) -> None:
+        self._go_to("open", stranger < 3)
+        hotkey = self._hotkey(place)
         neuron = self.state.neuron_by_hotkey(hotkey.public)
-        signer = COLDKEYS[0] if stranger or neuron is None else KEYS[neuron.coldkey]
+        signer = COLDKEYS[0] if stranger == 0 or neuron is None else KEYS[neuron.coldkey]
         calls: tuple[Call, ...] = (
             SetTake(hotkey=hotkey.public, take=take),
             SetIdentity(hotkey=hotkey.public, name="owner", url="", description="words"),
@@ -186,33 +171,16 @@ class LedgerMachine(RuleBasedStateMachine):
         )
         self._apply(self._sign(calls[which], signer))
 
-    @rule(uid=st.integers(0, 4), row=rows)
-    def commit(self, uid: int, row: list[int]) -> None:
-        signer = self._hotkey(uid)
-        ballot = self._ballot(signer, row)
-        shown = {field: getattr(ballot, field) for field in ballot.__struct_fields__ if field != "seed_signature"}
-        commitment = commitment_hash(genesis_hash=self.chain.genesis_hash, hotkey=signer.public, **shown)
-        if self._apply(self._sign(CommitWeights(epoch=ballot.epoch, commitment=commitment), signer)) == APPLIED:
+    @rule(place=places, row=rows)
+    def commit(self, place: int, row: list[int]) -> None:
+        signer = self._hotkey(place)
+        ballot = make_ballot(self.state, signer, tuple(range(len(row))), tuple(row))
+        if self._apply(self._sign(make_commitment(self.state, signer, ballot), signer)) == APPLIED:
             self.ballots[signer.public] = ballot
 
-    def _ballot(self, signer: Keypair, row: list[int]) -> RevealWeights:
-        scalars = self.state.globals
-        return RevealWeights(
-            epoch=scalars.epoch,
-            uids=tuple(range(len(row))),
-            values=tuple(row),
-            evidence=bytes(32),
-            salt=signer.public,
-            seed_signature=signer.sign(
-                seed_message(self.chain.genesis_hash, scalars.epoch, scalars.previous_close_hash)
-            ),
-            strata=("code",),
-            members=(Member(uid=BASELINE_UID, manifest=BASELINE_MANIFEST, weights=(1,)),),
-        )
-
-    @rule(uid=st.integers(0, 4), altered=st.booleans())
-    def reveal(self, uid: int, altered: bool) -> None:
-        signer = self._hotkey(uid)
+    @rule(place=places, altered=st.booleans())
+    def reveal(self, place: int, altered: bool) -> None:
+        signer = self._hotkey(place)
         ballot = self.ballots.get(signer.public)
         if ballot is not None:
             self._apply(self._sign(replace(ballot, salt=b"\x09" * 32) if altered else ballot, signer))
@@ -220,8 +188,7 @@ class LedgerMachine(RuleBasedStateMachine):
     @rule(votes=st.lists(st.tuples(rows, st.booleans()), min_size=5, max_size=5))
     def vote(self, votes: list[tuple[list[int], bool]]) -> None:
         """Go on to the commit block, where every neuron commits, and to the close block, where some keep silent."""
-        while self.kind != "commit":
-            self.seal()
+        self._go_to("commit", True)
         for uid, (row, _) in enumerate(votes):
             self.commit(uid, row)
         self.seal()
@@ -229,18 +196,14 @@ class LedgerMachine(RuleBasedStateMachine):
             if shows:
                 self.reveal(uid, False)
 
-    @rule(uid=st.integers(0, 4), back=st.integers(0, 4), by=anyone, forged=st.booleans(), keeper=st.booleans())
-    def report(self, uid: int, back: int, by: Keypair, forged: bool, keeper: bool) -> None:
+    @rule(place=places, back=st.integers(0, 4), by=anyone, forged=st.booleans(), keeper=st.booleans())
+    def report(self, place: int, back: int, by: Keypair, forged: bool, keeper: bool) -> None:
         header = self.chain.block(max(0, self.chain.head.height - back)).header
-        headers, genesis_hash = (header, replace(header, state_root=bytes(32))), self.chain.genesis_hash
-        key = HOTKEYS[9] if forged and keeper else KEEPER if keeper else self._hotkey(uid)
-        proof: TwoHeaders | TwoVotes
+        genesis_hash = bytes(32) if forged else self.chain.genesis_hash
         if keeper:
-            first, second = (SignedHeader(header=h, signature=sign_header(h, key, genesis_hash)) for h in headers)
-            proof = TwoHeaders(first=first, second=second)
+            proof: TwoHeaders | TwoVotes = two_headers(header, KEEPER, genesis_hash)
         else:
-            one, other = (sign_vote(h, key, bytes(32) if forged else genesis_hash) for h in headers)
-            proof = TwoVotes(first=one, second=other)
+            proof = two_votes(header, self._hotkey(place), genesis_hash)
         receipt = self._apply(self._sign(Equivocation(proof=proof), by))
         assert not (forged and receipt == APPLIED)
 
@@ -305,9 +268,16 @@ class LedgerMachine(RuleBasedStateMachine):
         assert (self.state.root, self.chain.head_hash) == (root, head)
         self._begin()
 
-    def _hotkey(self, uid: int) -> Keypair:
-        count = self.state.globals.neuron_count
-        return KEYS[self.state.neuron(uid % count).hotkey]
+    def _go_to(self, kind: str, waits: bool) -> None:
+        """Seal blocks until the next is of this kind, or not."""
+        while waits and self.kind != kind:
+            self.seal()
+
+    def _hotkey(self, place: int) -> Keypair:
+        """That of the uid, or beyond the uids some hotkey that may have none."""
+        if place < self.state.globals.neuron_count:
+            return KEYS[self.state.neuron(place).hotkey]
+        return HOTKEYS[place % len(HOTKEYS)]
 
     @invariant()
     def nothing_is_made_or_lost(self) -> None:

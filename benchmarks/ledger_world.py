@@ -37,7 +37,7 @@ GENESIS = Genesis(
         take_raise_interval=360,
         publish_limit=2,
         serve_limit=1,
-        equivocation_epochs=1,
+        equivocation_epochs=2,
     ),
     balances=tuple((key.public, 40 * RAO_PER_TAO) for key in COLDKEYS[:3]),
     stakes=tuple((HOTKEYS[uid].public, COLDKEYS[uid].public, (5 - uid) * RAO_PER_TAO) for uid in range(3)),

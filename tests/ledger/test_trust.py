@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from ledger.trust.merkle import EMPTY_ROOT, compute_root, compute_way_root, find_way
+from ledger.trust.merkle import compute_root, compute_way_root, find_way
 from ledger.trust.trie import Found, Trie, compute_found_root, hash_path
 from ledger.units import blake2b_256
 
@@ -22,9 +22,10 @@ def test_lists_share_a_root_only_if_they_are_equal(first, second):
 
 def test_roots_are_those_of_the_tree():
     leaf = [blake2b_256(b"\0", item) for item in (b"a", b"b", b"c")]
-    assert compute_root([]) == EMPTY_ROOT
-    assert compute_root([b"a"]) == leaf[0]
-    assert compute_root([b"a", b"b", b"c"]) == blake2b_256(b"\1", blake2b_256(b"\1", leaf[0], leaf[1]), leaf[2])
+    assert compute_root([]) == blake2b_256(b"\2", bytes(8))
+    assert compute_root([b"a"]) == blake2b_256(b"\2", bytes(7), b"\1", leaf[0])
+    top = blake2b_256(b"\1", blake2b_256(b"\1", leaf[0], leaf[1]), leaf[2])
+    assert compute_root([b"a", b"b", b"c"]) == blake2b_256(b"\2", bytes(7), b"\3", top)
     assert compute_root([leaf[0] + leaf[1]]) != compute_root([b"a", b"b"])
 
 
@@ -43,6 +44,12 @@ def test_the_way_to_an_item_proves_its_place_in_the_list(listed, data):
         except ValueError:
             continue
         assert moved != root or listed[other] == listed[position]
+    for count in range(position + 1, 2 * len(listed) + 2):
+        try:
+            other_list = compute_way_root(listed[position], position, count, way)
+        except ValueError:
+            continue
+        assert (other_list == root) == (count == len(listed))
 
 
 def _obvious_root(pairs: dict[bytes, bytes]) -> bytes:

@@ -1,8 +1,8 @@
 """The metagraph of each closed epoch as an Arrow table, kept as Parquet beside the chain so that pandas, Polars and
 DuckDB read the history as it is.
 
-Invariants: derived, never read back by the ledger; a file that is missing is written again from the blocks, with the
-same content.
+Invariants: derived, never read back by the ledger; a file that is missing is written again, with the same content, from
+the blocks or from what was kept when they were pruned.
 """
 
 import os
@@ -14,11 +14,13 @@ import pyarrow.parquet as pq
 
 from ledger.blocks import Header
 from ledger.epoch.fixed import ONE_Q31
-from ledger.errors import StoreError
+from ledger.errors import DamagedLedger, StoreError
 from ledger.keys import encode_address
 from ledger.state import State
 from ledger.store.chain import Chain
-from ledger.store.replay import replay
+from ledger.store.database import as_bytes
+from ledger.store.replay import replay_stored
+from ledger.units import blake2b_256
 
 SCHEMA = pa.schema(
     [
@@ -146,6 +148,19 @@ def _closed_tables(chain: Chain, epochs: set[int]) -> Iterator[tuple[int, pa.Tab
     if chain.head.kind == "close" and epochs == {chain.head.epoch}:
         yield chain.head.epoch, build_table(chain.state, chain.head)
         return
-    for block, state in replay(chain.genesis, chain.blocks(0)):
+    kept = sorted(epochs.intersection(row[0] for row in chain.database.query("SELECT epoch FROM metagraphs")))
+    for epoch in kept:
+        yield epoch, _read_kept(chain, epoch)
+    if epochs == set(kept):
+        return
+    for block, state in replay_stored(chain.database, chain.genesis):
         if block.header.kind == "close" and block.header.epoch in epochs:
             yield block.header.epoch, build_table(state, block.header)
+
+
+def _read_kept(chain: Chain, epoch: int) -> pa.Table:
+    """The table of an epoch whose blocks were pruned."""
+    digest, parquet = chain.database.query("SELECT hash, parquet FROM metagraphs WHERE epoch = ?", (epoch,))[0]
+    if digest != blake2b_256(as_bytes(parquet, None, "a metagraph")):
+        raise DamagedLedger(None, f"the metagraph kept of epoch {epoch} was changed")
+    return pq.read_table(pa.BufferReader(parquet), schema=SCHEMA)

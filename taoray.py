@@ -18,6 +18,15 @@ from typing import Any
 
 import pyarrow as pa
 
+from cluster.archive import (
+    check_proof,
+    export_ledger,
+    import_ledger,
+    migrate_ledger,
+    open_chain,
+    prove,
+    prune_ledger,
+)
 from cluster.config import Network, load_network
 from cluster.errors import ClusterError, ConfigurationError, HomeInUse, NoAnswer
 from cluster.home import Home, find_home
@@ -56,11 +65,17 @@ __all__ = [
     "Wallet",
     "balances",
     "blocks",
+    "check_proof",
     "epochs",
+    "export_ledger",
     "find_home",
+    "import_ledger",
     "launch",
     "load_network",
     "metagraph",
+    "migrate_ledger",
+    "prove",
+    "prune_ledger",
     "status",
     "transfer",
     "verify",
@@ -142,14 +157,14 @@ def launch(
 
 def metagraph(home: Path | str, epoch: int | None = None) -> pa.Table:
     """The neurons at the close of an epoch (None: the last), as an Arrow table, one row a neuron."""
-    with _chain(home) as chain:
+    with open_chain(home) as chain:
         return metagraph_table(chain, epoch)
 
 
 def status(home: Path | str) -> Standing:
     """Where a network stands, whether it runs or not."""
     place = Home(Path(home).absolute())
-    with _chain(home) as chain:
+    with open_chain(home) as chain:
         return Standing(
             network=chain.genesis.network,
             home=place.folder,
@@ -182,9 +197,10 @@ def epochs(home: Path | str) -> list[EpochRecord]:
 
 
 def blocks(home: Path | str, last: int = 20) -> list[dict[str, Any]]:
-    """The last blocks: height, epoch, kind, hash, whether final, and per extrinsic the call and its receipt."""
-    with _chain(home) as chain:
-        first = max(0, chain.head.height - last + 1)
+    """The last blocks that are not pruned: height, epoch, kind, hash, whether final, and each call with its receipt."""
+    with open_chain(home) as chain:
+        pruned = chain.pruned_height
+        first = max(0, chain.head.height - last + 1, pruned + 1 if pruned else 0)
         return [
             {
                 "height": block.height,
@@ -205,7 +221,7 @@ def balances(home: Path | str) -> list[dict[str, Any]]:
     """The wallets in a home: name, coldkey (address), encrypted, and what it holds, free and staked, in RAO."""
     place = Home(Path(home).absolute())
     wallets = [Wallet.open(place.wallets, name) for name in list_wallets(place.wallets)]
-    with _chain(home) as chain:
+    with open_chain(home) as chain:
         pools = [neuron.hotkey for neuron in chain.state.neurons()]
         return [
             {
@@ -235,7 +251,7 @@ def transfer(home: Path | str, wallet: str, to: str, amount_rao: int, *, passwor
     signer = Wallet.open(place.wallets, wallet).coldkey(password)
     known = to in list_wallets(place.wallets)
     target = Wallet.open(place.wallets, to).coldkey_public if known else decode_address(to)
-    with _chain(home) as chain, closing(_mempool(place, chain)) as mempool:
+    with open_chain(home) as chain, closing(_mempool(place, chain)) as mempool:
         extrinsic = sign_extrinsic(
             Transfer(to=target, amount_rao=amount_rao),
             signer,
@@ -248,12 +264,6 @@ def transfer(home: Path | str, wallet: str, to: str, amount_rao: int, *, passwor
 
 def _mempool(place: Home, chain: Chain) -> Mempool:
     return Mempool(place.mempool, chain.genesis_hash, max_bytes=chain.genesis.parameters.max_extrinsic_bytes)
-
-
-def _chain(home: Path | str) -> Chain:
-    place = Home(Path(home).absolute())
-    _check_home(place)
-    return Chain.open(place.chain)
 
 
 def _check_home(place: Home) -> None:

@@ -21,6 +21,7 @@ from ledger.state import Supply
 from ledger.store.chain import Chain
 from ledger.store.mempool import Mempool, select
 from ledger.store.metagraph import metagraph_path, write_metagraphs
+from ledger.store.pruning import prune_old
 from ledger.store.replica import absorb, lead
 from ledger.trust.finality import Vote, is_final, missing
 from ledger.trust.terms import Mandate, Pledge
@@ -31,12 +32,15 @@ WRITER_WAIT_S = 30.0
 
 
 class KeeperSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """Where the keeper finds its database, the queue of extrinsics and its key."""
+    """Where the keeper finds its database, the queue of extrinsics and its key; how many closed epochs keep their
+    extrinsics (0: all).
+    """
 
     chain: str
     mempool: str
     wallets: str
     operator: str
+    keep_epochs: int = 0
 
 
 class Position(msgspec.Struct, frozen=True, kw_only=True):
@@ -84,6 +88,7 @@ class Keeper:
     """The plain class behind the keeper actor."""
 
     def __init__(self, settings: KeeperSettings) -> None:
+        self._keep_epochs = settings.keep_epochs
         self._chain = Chain.open(Path(settings.chain), write=True, timeout_s=WRITER_WAIT_S)
         self._mempool = Mempool(
             Path(settings.mempool),
@@ -162,6 +167,8 @@ class Keeper:
         self._mempool.remove([*chosen.taken, *chosen.dropped])
         if kind == "close":
             write_metagraphs(self._chain)
+            if self._keep_epochs:
+                prune_old(self._chain, self._keep_epochs)
         return _sealed(block)
 
     def blocks(self, first: int) -> list[Block]:

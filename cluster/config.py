@@ -76,6 +76,16 @@ class Deadlines(Struct, frozen=True, forbid_unknown_fields=True):
     finality_s: Seconds = 120.0
 
 
+class Storage(Struct, frozen=True, forbid_unknown_fields=True):
+    """`[storage]`: what the keeper's ledger keeps.
+
+    Attributes:
+        keep_epochs: closed epochs whose extrinsics stay, at least; older ones are pruned now and then. 0: all.
+    """
+
+    keep_epochs: Annotated[int, Meta(ge=0, le=2**31)] = 0
+
+
 class ValidatorEntry(Struct, frozen=True, forbid_unknown_fields=True):
     """`[[validators]]`: a validator of the genesis and its stake."""
 
@@ -115,6 +125,7 @@ class Network(Struct, frozen=True, forbid_unknown_fields=True):
     training: TrainSettings = TrainSettings()
     placement: Placement = Placement()
     deadlines: Deadlines = Deadlines()
+    storage: Storage = Storage()
     ledger: Parameters = Parameters()
 
 

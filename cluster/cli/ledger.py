@@ -8,11 +8,18 @@ import typer
 from rich.console import Console
 
 import taoray
+from cluster.cli import archive, proofs
 from cluster.cli.output import HomeOption, JsonOption, home_of, print_json
 from cluster.cli.tables import rows_table, tao
 from ledger.golden import run_golden
 
 app = typer.Typer(help="The ledger: verify it, read it.", no_args_is_help=True)
+app.command("prove")(proofs.prove)
+app.command("check-proof")(proofs.check_proof)
+app.command("export")(archive.export)
+app.command("import")(archive.import_)
+app.command("prune")(archive.prune)
+app.command("migrate")(archive.migrate)
 
 
 @app.command()
@@ -24,7 +31,7 @@ def verify(home: HomeOption = None, json: JsonOption = False) -> None:
         return
     Console().print(
         f"{verified.network}: {verified.height + 1} blocks, {verified.epoch} epochs and {verified.extrinsics} "
-        f"extrinsics derived again; state root {verified.state_root.hex()[:16]}, "
+        f"extrinsics {_derived(verified.replayed_from)}; state root {verified.state_root.hex()[:16]}, "
         f"issuance {tao(verified.issuance_rao)} τ, final to {verified.final_height}",
         highlight=False,
         soft_wrap=True,
@@ -72,6 +79,12 @@ def _shown(row: dict[str, Any]) -> dict[str, Any]:
     counted = Counter(row["extrinsics"])
     calls = ", ".join(f"{count} {call}" for call, count in counted.items())
     return {**row, "block_hash": row["block_hash"][:12], "extrinsics": calls}
+
+
+def _derived(replayed_from: int) -> str:
+    if not replayed_from:
+        return "derived again"
+    return f"checked, derived again from the snapshot at block {replayed_from} (older bodies are pruned)"
 
 
 def _hex(value: object) -> object:

@@ -8,7 +8,6 @@ from rich.console import Console
 
 import taoray
 from cluster.cli.output import HomeOption, JsonOption, home_of, print_json
-from cluster.errors import ConfigurationError
 
 
 def prove(
@@ -17,8 +16,6 @@ def prove(
     home: HomeOption = None,
 ) -> None:
     """Print a proof (one JSON document): an extrinsic with its receipt, or an account at the last block."""
-    if (extrinsic is None) == (account is None):
-        raise ConfigurationError("prove", "name either --extrinsic HASH or --account SS58")
     print_json(taoray.prove(home_of(home).folder, extrinsic=extrinsic, account=account))
 
 

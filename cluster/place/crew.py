@@ -59,7 +59,11 @@ def start_crew(network: Network, home: Home, genesis: Genesis, *, host_class: ty
         return start_actor(host_class, settings, name=name, gpus=place.gpus_per_host, threads=place.threads)
 
     keeper_settings = KeeperSettings(
-        chain=str(home.chain), mempool=str(home.mempool), wallets=str(home.wallets), operator=OPERATOR
+        chain=str(home.chain),
+        mempool=str(home.mempool),
+        wallets=str(home.wallets),
+        operator=OPERATOR,
+        keep_epochs=network.storage.keep_epochs,
     )
     keeper = start_keeper(Keeper, keeper_settings, namespace=genesis.hash.hex())
     validators = {

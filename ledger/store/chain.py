@@ -29,6 +29,7 @@ from ledger.store.rows import (
     read_genesis,
     read_header,
     read_outline,
+    read_pruned_height,
     read_term,
     read_votes,
     write_block,
@@ -251,6 +252,11 @@ class Chain:
         """Who votes on the block after the head."""
         closed = self.head.kind in ("genesis", "close")
         return self.state.finality_set if closed else self.finality_set(self.head.height)
+
+    @property
+    def pruned_height(self) -> int:
+        """The height up to which bodies were given up, 0 if none."""
+        return read_pruned_height(self._database)
 
     @property
     def database(self) -> Database:

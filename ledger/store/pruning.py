@@ -46,6 +46,13 @@ def prune(chain: Chain, keep_epochs: int) -> int:
     return target
 
 
+def prune_old(chain: Chain, keep_epochs: int) -> int:
+    """`prune`, once there are as many old epochs as are kept: each time the whole state is written as the snapshot."""
+    pruned = read_pruned_height(chain.database)
+    gone = chain.header(pruned).epoch
+    return pruned if closed_epochs(chain) - gone < 2 * keep_epochs else prune(chain, keep_epochs)
+
+
 def _find_target(chain: Chain, keep_epochs: int) -> int:
     """Height of the last final close block of an epoch that isn't kept; 0 if there is none."""
     last_epoch = closed_epochs(chain) - keep_epochs

@@ -13,6 +13,7 @@ from cluster.cli.main import main
 from cluster.config import load_network
 from cluster.founding import found
 from cluster.home import Home
+from ledger.keys import encode_address
 
 
 class Done(NamedTuple):
@@ -126,3 +127,33 @@ def test_transfer_is_queued_once_and_checked(taoray: Command, founded: Path) -> 
 def test_verify_of_a_new_ledger(taoray: Command, founded: Path) -> None:
     document = json.loads(taoray("ledger", "verify", "--home", str(founded), "--json").stdout)
     assert (document["height"], document["epoch"], document["minted_rao"]) == (0, 0, 0)
+
+
+def test_a_ledger_is_proven_exported_imported_pruned_and_migrated(
+    taoray: Command, founded: Path, tmp_path: Path
+) -> None:
+    at_home = ("--home", str(founded), "--json")
+    coldkey = json.loads(taoray("wallet", "balance", "operator", *at_home).stdout)["coldkey"]
+    absent = encode_address(bytes(32))
+    proof = tmp_path / "proof.json"
+    for account, words in ((coldkey, "RAO"), (absent, "no free balance")):
+        proof.write_text(taoray("ledger", "prove", "--account", account, "--home", str(founded)).stdout)
+        proven = json.loads(taoray("ledger", "check-proof", str(proof), "--json").stdout)
+        assert words in proven["statement"]
+        assert (proven["height"], proven["final"]) == (0, False)
+        trusted = ("--block", proven["block_hash"], "--genesis", proven["genesis_hash"])
+        assert taoray("ledger", "check-proof", str(proof), *trusted).returncode == 0
+    for refused in (("--final",), ("--block", "00" * 32)):
+        assert taoray("ledger", "check-proof", str(proof), *refused).returncode == 1
+    for wrong in (("prove",), ("prove", "--extrinsic", "ab"), ("check-proof", str(proof), "--block", "x")):
+        assert taoray("ledger", *wrong).returncode == 2
+    assert taoray("ledger", "prove", "--extrinsic", "00" * 32, "--home", str(founded)).returncode == 1
+    folder, again = tmp_path / "history", tmp_path / "again"
+    exported = json.loads(taoray("ledger", "export", "--parquet", str(folder), *at_home).stdout)
+    assert exported["rows"] == {"blocks": 1, "extrinsics": 0, "metagraph": 0}
+    imported = json.loads(taoray("ledger", "import", str(folder), "--home", str(again), "--json").stdout)
+    assert imported["block_hash"] == proven["block_hash"]
+    assert taoray("ledger", "import", str(folder), "--home", str(again)).returncode == 1
+    assert json.loads(taoray("ledger", "prune", "--keep-epochs", "1", *at_home).stdout) == {"pruned_height": 0}
+    assert json.loads(taoray("ledger", "migrate", *at_home).stdout) == {"before": 2, "after": 2}
+    assert json.loads(taoray("ledger", "verify", *at_home).stdout)["replayed_from"] == 0

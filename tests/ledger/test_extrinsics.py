@@ -1,11 +1,15 @@
 """Extrinsics: one encoding for one value, and signatures that hold only where they were made."""
 
+import re
+from pathlib import Path
+
 import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+import ledger
 from ledger.blocks import Header
 from ledger.errors import REFUSALS, Refusal
 from ledger.extrinsics import (
@@ -230,7 +234,17 @@ def test_seeds_differ_by_epoch_network_and_previous_close():
     assert len(compute_seed(KEYPAIR.sign(b"a"))) == 32
 
 
-def test_every_refusal_has_a_sentence_and_unknown_codes_are_errors():
-    assert all(sentence.endswith(".") for sentence in REFUSALS.values())
+def test_every_refusal_says_what_is_wrong_and_what_to_do():
+    assert list(REFUSALS) == sorted(REFUSALS)
+    for sentence in REFUSALS.values():
+        wrong, to_do = sentence.split("; ")
+        assert wrong
+        assert to_do.endswith(".")
+
+
+def test_codes_are_those_that_are_listed_and_no_others():
+    sources = "".join(path.read_text() for path in Path(ledger.__file__).parent.rglob("*.py") if path.stem != "errors")
+    raised = set(re.findall(r'Refusal\(\s*"(\w+)"', sources))
+    assert raised == set(REFUSALS)
     with pytest.raises(ValueError, match="not listed"):
         Refusal("made_up", "no")

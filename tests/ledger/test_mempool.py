@@ -149,3 +149,12 @@ def test_a_vote_whose_block_has_gone_by_does_not_hold_up_its_signer(network, mem
     network.seal("close")
     chosen = _select(mempool, network)
     assert (chosen.extrinsics, len(chosen.dropped)) == ([], 2)
+
+
+def test_a_block_that_is_too_large_is_refused_whole(make_network):
+    network = make_network(parameters=Parameters(max_extrinsic_bytes=1024, max_block_bytes=1024))
+    transfers = [network.sign(_transfer(network), network.treasury) for _ in range(5)]
+    assert sum(len(data) for data in transfers) > 1024
+    with pytest.raises(Refusal, match="block_too_large"):
+        network.seal("open", transfers)
+    assert network.seal("open", transfers[:3]).receipts == ("ok", "ok", "ok")

@@ -193,8 +193,7 @@ def compute_consensus(stake_V: Int64s, weights_VM: Int64s, majority: int) -> Int
     spare = int(stake_V.sum()) - majority
     if spare < 0:
         return np.zeros(weights_VM.shape[1], dtype=np.int64)
-    keys_MV = np.ascontiguousarray(weights_VM.T)
-    keys_MV <<= UID_BITS
+    keys_MV = np.left_shift(weights_VM.T, UID_BITS, order="C")
     keys_MV |= np.arange(len(stake_V))
     keys_MV.sort(axis=1)
     below_MV = np.cumsum(stake_V[keys_MV & ((1 << UID_BITS) - 1)], axis=1)

@@ -6,9 +6,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from ledger.epoch.consensus import Inputs, Rules, compute_epoch, compute_permits
+from ledger.epoch.bonds import compute_classic_bonds, compute_liquid_alpha
+from ledger.epoch.consensus import Inputs, Rules, compute_consensus, compute_epoch, compute_permits
 from ledger.epoch.exponential import sigmoid_q31
-from ledger.epoch.fixed import ONE_Q31, normalize_q31
+from ledger.epoch.fixed import ONE_Q31, normalize_q31, normalize_rows_q31, threshold_q31
 from ledger.epoch.rows import Row
 
 RULES = Rules(max_validators=3)
@@ -60,6 +61,8 @@ def slow_epoch(inputs: Inputs, rules: Rules) -> dict[str, list[int] | list[list[
     consensus = [max([weights[i][j] for i in uids if agreed(j, weights[i][j])], default=0) for j in uids]
     clipped = [[min(weights[i][j], consensus[j]) for j in uids] for i in uids]
     incentive = normalize_q31([sum(stake[i] * clipped[i][j] for i in uids) for j in uids])
+    ranks = {"consensus_q31": consensus, "incentive_q31": incentive}
+    ranks["prerank_q31"] = [sum(stake[i] * weights[i][j] for i in uids) >> 31 for j in uids]
 
     bonds = matrix_of(dict(inputs.bonds), len(uids))
     for i in uids:
@@ -76,14 +79,14 @@ def slow_epoch(inputs: Inputs, rules: Rules) -> dict[str, list[int] | list[list[
         owned = columns_normalized(bonds)
         shares = [stake[i] * sum(owned[i][j] * incentive[j] for j in uids) for i in uids]
         dividends = normalize_q31(shares if any(shares) or not any(incentive) else stake)
-        return {"consensus_q31": consensus, "incentive_q31": incentive, "dividends_q31": dividends, "bonds": bonds}
+        return {**ranks, "dividends_q31": dividends, "bonds": bonds}
     old = columns_normalized(bonds)
     new = columns_normalized([[stake[i] * bonded[i][j] for j in uids] for i in uids])
     numerator, denominator = rules.alpha
     mixed = [[(denominator - numerator) * old[i][j] + numerator * new[i][j] for j in uids] for i in uids]
     bonds = columns_normalized(mixed)
     dividends = normalize_q31([sum(bonds[i][j] * incentive[j] for j in uids) for i in uids])
-    return {"consensus_q31": consensus, "incentive_q31": incentive, "dividends_q31": dividends, "bonds": bonds}
+    return {**ranks, "dividends_q31": dividends, "bonds": bonds}
 
 
 def slow_pair_bonds(
@@ -153,6 +156,7 @@ def test_it_is_the_slow_version_to_the_bit(rules: Rules, inputs: Inputs) -> None
     assert outcome.consensus_q31 == slow["consensus_q31"]
     assert outcome.incentive_q31 == slow["incentive_q31"]
     assert outcome.dividends_q31 == slow["dividends_q31"]
+    assert outcome.prerank_q31 == slow["prerank_q31"]
     kept = [row if permit else [0] * len(row) for row, permit in zip(slow["bonds"], outcome.permits, strict=True)]
     assert matrix_of(outcome.kept_bonds, len(kept)) == kept
 
@@ -217,6 +221,18 @@ def test_uids_do_not_matter_beyond_ties(seed: int, order: list[int]) -> None:
         before, after = getattr(here, name), getattr(there, name)
         # A tie of remainders may move single units of weights and bonds, and with them a few units of their sums.
         assert all(abs(before[old] - after[new]) <= 64 for new, old in enumerate(order)), name
+
+
+@pytest.mark.parametrize(("validators", "targets"), [(1, 3), (3, 1), (1, 1)])
+def test_nothing_that_is_given_is_changed(validators: int, targets: int) -> None:
+    """Also where a matrix is a single row or column, of which a transposed form shares the memory."""
+    weights_VM = normalize_rows_q31(np.arange(1, 1 + validators * targets).reshape(validators, targets))
+    stake_V = np.full(validators, ONE_Q31 // validators)
+    before = weights_VM.copy()
+    compute_consensus(stake_V, weights_VM, threshold_q31((1, 2)))
+    compute_classic_bonds(stake_V, weights_VM, weights_VM, (1, 10))
+    compute_liquid_alpha(weights_VM, weights_VM, weights_VM[0], (1, 10), (2, 10), (10, 1))
+    assert (weights_VM == before).all()
 
 
 def test_a_minority_cannot_lift_its_own() -> None:

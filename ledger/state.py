@@ -190,7 +190,7 @@ class State:
         return None if slot is None else self.neuron(slot.uid)
 
     def roster(self) -> list[Neuron]:
-        """The neurons whose version is valued in the current epoch, in order of publication; the open block fixes it."""
+        """The neurons whose version is valued in the open epoch, in order of publication; fixed by the open block."""
         epoch = self.globals.epoch
         fresh = (neuron for neuron in self.neurons() if neuron.published_epoch == epoch and neuron.manifest)
         return sorted(fresh, key=lambda neuron: neuron.publication)

@@ -10,7 +10,6 @@ The public API: what the command line uses, and the only names that promise to s
 import os
 import sys
 from collections.abc import Sequence
-from contextlib import closing
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -27,28 +26,26 @@ from cluster.archive import (
     prove,
     prune_ledger,
 )
+from cluster.audit import Audited, audit_epoch
 from cluster.config import Network, load_network
 from cluster.errors import ClusterError, ConfigurationError, HomeInUse, NoAnswer
+from cluster.funds import balances, faucet, stake, transfer, unstake
 from cluster.home import Home, find_home
 from cluster.lease import Holder, read_holder
 from cluster.report import EpochRecord, NeuronRecord, read_epochs
 from cluster.show import Show
 from ledger.errors import DamagedLedger, LedgerError, Refusal
-from ledger.extrinsics import Transfer, decode_extrinsic, encode_extrinsic, sign_extrinsic
-from ledger.keys import decode_address, encode_address
+from ledger.extrinsics import decode_extrinsic
+from ledger.keys import sign_message, verify_message
 from ledger.state import Supply
-from ledger.store.chain import Chain
-from ledger.store.mempool import Mempool
 from ledger.store.metagraph import metagraph_table
 from ledger.store.replay import Verified
 from ledger.store.replay import verify as _verify
-from ledger.wallet import Wallet, list_wallets
-
-TRANSFER_VALID_BLOCKS = 300
-"""For how many blocks a queued transfer stays valid: about a hundred epochs."""
+from ledger.wallet import Wallet
 
 __version__ = version("taoray")
 __all__ = [
+    "Audited",
     "ClusterError",
     "ConfigurationError",
     "DamagedLedger",
@@ -63,11 +60,13 @@ __all__ = [
     "Standing",
     "Verified",
     "Wallet",
+    "audit",
     "balances",
     "blocks",
     "check_proof",
     "epochs",
     "export_ledger",
+    "faucet",
     "find_home",
     "import_ledger",
     "launch",
@@ -76,9 +75,13 @@ __all__ = [
     "migrate_ledger",
     "prove",
     "prune_ledger",
+    "sign_message",
+    "stake",
     "status",
     "transfer",
+    "unstake",
     "verify",
+    "verify_message",
 ]
 
 
@@ -217,53 +220,11 @@ def blocks(home: Path | str, last: int = 20) -> list[dict[str, Any]]:
         ]
 
 
-def balances(home: Path | str) -> list[dict[str, Any]]:
-    """The wallets in a home: name, coldkey (address), encrypted, and what it holds, free and staked, in RAO."""
-    place = Home(Path(home).absolute())
-    wallets = [Wallet.open(place.wallets, name) for name in list_wallets(place.wallets)]
-    with open_chain(home) as chain:
-        pools = [neuron.hotkey for neuron in chain.state.neurons()]
-        return [
-            {
-                "name": wallet.name,
-                "coldkey": encode_address(wallet.coldkey_public),
-                "encrypted": wallet.encrypted,
-                "free_rao": chain.state.account(wallet.coldkey_public),
-                "staked_rao": sum(chain.state.stake_of(hotkey, wallet.coldkey_public) for hotkey in pools),
-            }
-            for wallet in wallets
-        ]
-
-
-def transfer(home: Path | str, wallet: str, to: str, amount_rao: int, *, password: str | None = None) -> str:
-    """Sign a transfer and queue it for the next block, whether the network runs or not.
-
-    Args:
-        to: a wallet of this home, or an address.
-
-    Returns:
-        the extrinsic's hash, hex.
-
-    Raises:
-        WalletError: no such wallet, or a wrong password. InvalidKey: `to` is neither. Refusal: it cannot be queued.
+def audit(home: Path | str, epoch: int) -> list[Audited]:
+    """Check the votes of a closed epoch against their evidence: values from the matrix, votes from the values, one
+    entry a validator that revealed. Raises ClusterError where the epoch is not closed.
     """
-    place = Home(Path(home).absolute())
-    signer = Wallet.open(place.wallets, wallet).coldkey(password)
-    known = to in list_wallets(place.wallets)
-    target = Wallet.open(place.wallets, to).coldkey_public if known else decode_address(to)
-    with open_chain(home) as chain, closing(_mempool(place, chain)) as mempool:
-        extrinsic = sign_extrinsic(
-            Transfer(to=target, amount_rao=amount_rao),
-            signer,
-            genesis_hash=chain.genesis_hash,
-            nonce=mempool.next_nonce(signer.public, chain.state.nonce(signer.public)),
-            valid_until=chain.head.height + TRANSFER_VALID_BLOCKS,
-        )
-        return mempool.submit(encode_extrinsic(extrinsic)).hex()
-
-
-def _mempool(place: Home, chain: Chain) -> Mempool:
-    return Mempool(place.mempool, chain.genesis_hash, max_bytes=chain.genesis.parameters.max_extrinsic_bytes)
+    return audit_epoch(Home(Path(home).absolute()), epoch)
 
 
 def _check_home(place: Home) -> None:

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import msgspec
 
-from ledger.extrinsics import Member
+from ledger.extrinsics import BASELINE_MANIFEST, BASELINE_UID, Member
+from models.value.collective import Collective
 
 
 class NoBallot(Exception):
@@ -82,3 +83,16 @@ def save_ballot(path: Path, ballot: Ballot) -> None:
 def load_ballot(path: Path) -> Ballot | None:
     """The ballot at a path, or None where there is none."""
     return msgspec.msgpack.decode(path.read_bytes(), type=Ballot) if path.exists() else None
+
+
+def proposed_members(collective: Collective) -> tuple[Member, ...]:
+    """The collective as the ledger takes it: by uid, the baseline under its own and an empty manifest."""
+    members = (
+        Member(
+            uid=BASELINE_UID if uid < 0 else uid,
+            manifest=BASELINE_MANIFEST if uid < 0 else manifest,
+            weights=tuple(int(weight) for weight in collective.weights_SC[:, column]),
+        )
+        for column, (uid, manifest) in enumerate(zip(collective.uids, collective.manifests, strict=True))
+    )
+    return tuple(sorted(members, key=lambda member: (member.uid, member.manifest)))

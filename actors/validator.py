@@ -15,7 +15,7 @@ from pathlib import Path
 
 import msgspec
 
-from actors.ballot import Ballot, Finding, NoBallot, load_ballot, save_ballot
+from actors.ballot import Ballot, Finding, NoBallot, load_ballot, proposed_members, save_ballot
 from actors.finding import make_finding
 from actors.rows import rows_to_ask
 from actors.table import Asked, assemble
@@ -23,10 +23,7 @@ from actors.wire import Answer, Query, sign_query
 from ledger.blocks import Block
 from ledger.errors import Refusal
 from ledger.extrinsics import (
-    BASELINE_MANIFEST,
-    BASELINE_UID,
     CommitWeights,
-    Member,
     RevealWeights,
     commitment_hash,
     compute_seed,
@@ -43,7 +40,6 @@ from ledger.wallet import Wallet
 from models.text.corpus import Corpus
 from models.text.windows import Windows, draw_windows
 from models.value.accounts import median_accounts
-from models.value.collective import Collective
 from models.value.errors import EvidenceError
 from models.value.evidence import encode_evidence, evidence_hash
 from models.value.record import WindowIds, build_evidence, read_evidence, write_evidence
@@ -174,7 +170,7 @@ class Validator:
             salt=secrets.token_bytes(32),
             seed_signature=self._seed_signature(epoch),
             strata=valuation.collective.strata,
-            members=_members(valuation.collective),
+            members=proposed_members(valuation.collective),
             finding=make_finding(asked, valuation),
         )
         save_ballot(path, ballot)
@@ -302,16 +298,3 @@ class Validator:
 
     def _evidence_path(self, epoch: int, hotkey: bytes) -> Path:
         return Path(self._settings.evidence) / f"{epoch:06d}" / f"{hotkey.hex()}.evidence"
-
-
-def _members(collective: Collective) -> tuple[Member, ...]:
-    """The collective as the ledger takes it: by uid, the baseline under its own and an empty manifest."""
-    members = (
-        Member(
-            uid=BASELINE_UID if uid < 0 else uid,
-            manifest=BASELINE_MANIFEST if uid < 0 else manifest,
-            weights=tuple(int(weight) for weight in collective.weights_SC[:, column]),
-        )
-        for column, (uid, manifest) in enumerate(zip(collective.uids, collective.manifests, strict=True))
-    )
-    return tuple(sorted(members, key=lambda member: (member.uid, member.manifest)))

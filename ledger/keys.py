@@ -91,6 +91,16 @@ def verify(public: bytes, message: bytes, signature: bytes) -> bool:
     return True
 
 
+def sign_message(keypair: Keypair, message: bytes) -> bytes:
+    """The signature of a message of a person's own; nothing that the ledger takes can be signed this way."""
+    return keypair.sign(MESSAGE_DOMAIN + message)
+
+
+def verify_message(public: bytes, message: bytes, signature: bytes) -> bool:
+    """Whether the key signed this message by `sign_message`."""
+    return verify(public, MESSAGE_DOMAIN + message, signature)
+
+
 def encode_address(public: bytes) -> str:
     """The SS58 address of a public key."""
     if len(public) != 32:

@@ -33,6 +33,9 @@ class PlainKey(Struct, frozen=True, kw_only=True, tag="plain", forbid_unknown_fi
     address: str
     seed: Annotated[bytes, Meta(min_length=32, max_length=32)]
 
+    def __repr__(self) -> str:
+        return f"PlainKey({self.address})"
+
 
 class SealedKey(Struct, frozen=True, kw_only=True, tag="argon2id+secretbox", forbid_unknown_fields=True):
     """A key file whose seed is encrypted by a key derived from the password; the limits are libsodium's."""

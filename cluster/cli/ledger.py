@@ -9,11 +9,13 @@ from rich.console import Console
 
 import taoray
 from cluster.cli import archive, proofs
+from cluster.cli.audit import audit
 from cluster.cli.output import HomeOption, JsonOption, home_of, print_json
 from cluster.cli.tables import rows_table, tao
 from ledger.golden import run_golden
 
 app = typer.Typer(help="The ledger: verify it, read it.", no_args_is_help=True)
+app.command()(audit)
 app.command("prove")(proofs.prove)
 app.command("check-proof")(proofs.check_proof)
 app.command("export")(archive.export)

@@ -225,3 +225,24 @@ def test_the_roster_stands_in_order_of_publication(state):
     assert apply(state, VALIDATOR, Publish(manifest=b"v" * 32)) == "ok"
     execute(state, "open", [], height=1, parent=bytes(32))
     assert [neuron.uid for neuron in state.roster()] == [1, 0]
+
+
+def test_who_takes_over_a_uid_starts_with_nothing_and_who_comes_back_keeps_its_own():
+    state = make_state(max_uids=2, immunity=0, set_take_limit=1, publish_limit=1)
+    assert apply(state, PEER, Publish(manifest=b"\1" * 32)) == "ok"
+    assert apply(state, PEER, Serve(endpoint="http://peer.example")) == "ok"
+    assert apply(state, PEER, Checkpoint(parameters=b"\1" * 32, manifest=b"\2" * 32)) == "ok"
+    assert apply(state, OWNER, SetTake(hotkey=PUBLICS[PEER], take=77)) == "ok"
+    assert apply(state, STAKER, AddStake(hotkey=PUBLICS[PEER], amount_rao=RAO_PER_TAO)) == "ok"
+    assert apply(state, STAKER, Register(hotkey=PUBLICS[FRESH], name="new", max_price_rao=CAP_RAO)) == "ok"
+    taken = state.neuron_by_hotkey(PUBLICS[FRESH])
+    shown = (taken.manifest, taken.endpoint, taken.checkpoint, taken.versions, taken.last_update, taken.emission_rao)
+    assert shown == (None, None, None, 0, 0, 0)
+    assert state.take(PUBLICS[FRESH]) == (18, 100)
+    assert apply(state, PEER, Serve(endpoint=None)) == "not_registered"
+
+    turn_epoch(state)
+    assert apply(state, OWNER, Register(hotkey=PUBLICS[PEER], name="again", max_price_rao=CAP_RAO)) == "ok"
+    assert apply(state, OWNER, SwapHotkey(old=PUBLICS[PEER], new=PUBLICS[STRANGER])) == "ok"
+    assert state.take(PUBLICS[STRANGER]) == (77, 65535)
+    assert state.stake_of(PUBLICS[STRANGER], PUBLICS[STAKER]) >= RAO_PER_TAO

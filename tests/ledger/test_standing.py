@@ -228,7 +228,8 @@ def test_the_roster_stands_in_order_of_publication(state):
 
 
 def test_who_takes_over_a_uid_starts_with_nothing_and_who_comes_back_keeps_its_own():
-    state = make_state(max_uids=2, immunity=0, set_take_limit=1, publish_limit=1)
+    state = make_state(max_uids=2, immunity=0)
+    turn_epoch(state)
     assert apply(state, PEER, Publish(manifest=b"\1" * 32)) == "ok"
     assert apply(state, PEER, Serve(endpoint="http://peer.example")) == "ok"
     assert apply(state, PEER, Checkpoint(parameters=b"\1" * 32, manifest=b"\2" * 32)) == "ok"

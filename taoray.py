@@ -38,6 +38,8 @@ from ledger.errors import DamagedLedger, LedgerError, Refusal
 from ledger.extrinsics import decode_extrinsic
 from ledger.keys import sign_message, verify_message
 from ledger.state import Supply
+from ledger.store.light import LightlyVerified
+from ledger.store.light import verify_light as _verify_light
 from ledger.store.metagraph import metagraph_table
 from ledger.store.replay import Verified
 from ledger.store.replay import verify as _verify
@@ -52,6 +54,7 @@ __all__ = [
     "EpochRecord",
     "HomeInUse",
     "LedgerError",
+    "LightlyVerified",
     "Network",
     "NeuronRecord",
     "NoAnswer",
@@ -81,6 +84,7 @@ __all__ = [
     "transfer",
     "unstake",
     "verify",
+    "verify_light",
     "verify_message",
 ]
 
@@ -197,6 +201,17 @@ def epochs(home: Path | str) -> list[EpochRecord]:
     place = Home(Path(home).absolute())
     _check_home(place)
     return read_epochs(place.epochs)
+
+
+def verify_light(home: Path | str) -> LightlyVerified:
+    """Check the ledger's headers, signatures, finality sets and votes alone, without executing a block.
+
+    Raises:
+        DamagedLedger: the first height that is wrong.
+    """
+    place = Home(Path(home).absolute())
+    _check_home(place)
+    return _verify_light(place.chain)
 
 
 def blocks(home: Path | str, last: int = 20) -> list[dict[str, Any]]:

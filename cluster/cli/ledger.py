@@ -25,8 +25,15 @@ app.command("migrate")(archive.migrate)
 
 
 @app.command()
-def verify(home: HomeOption = None, json: JsonOption = False) -> None:
+def verify(
+    home: HomeOption = None,
+    light: Annotated[bool, typer.Option("--light", help="Headers, finality sets and votes only; no replay.")] = False,
+    json: JsonOption = False,
+) -> None:
     """Replay every block from the genesis, and compare every hash, signature, receipt and root."""
+    if light:
+        _verify_light(home_of(home).folder, json)
+        return
     verified = taoray.verify(home_of(home).folder)
     if json:
         print_json({field: _hex(getattr(verified, field)) for field in verified.__struct_fields__})
@@ -35,6 +42,19 @@ def verify(home: HomeOption = None, json: JsonOption = False) -> None:
         f"{verified.network}: {verified.height + 1} blocks, {verified.epoch} epochs and {verified.extrinsics} "
         f"extrinsics {_derived(verified.replayed_from)}; state root {verified.state_root.hex()[:16]}, "
         f"issuance {tao(verified.issuance_rao)} τ, final to {verified.final_height}",
+        highlight=False,
+        soft_wrap=True,
+    )
+
+
+def _verify_light(home: Path, json: bool) -> None:
+    verified = taoray.verify_light(home)
+    if json:
+        print_json({field: _hex(getattr(verified, field)) for field in verified.__struct_fields__})
+        return
+    said = f"{verified.network}: {verified.height + 1} headers and {verified.votes} votes checked, nothing executed; "
+    Console().print(
+        said + f"block {verified.block_hash.hex()[:16]} of term {verified.term}, final to {verified.final_height}",
         highlight=False,
         soft_wrap=True,
     )

@@ -71,7 +71,7 @@ def replay(genesis: Genesis, blocks: Iterator[Block]) -> Iterator[tuple[Block, S
 
 def replay_stored(database: Database, genesis: Genesis) -> Iterator[tuple[Block, State]]:
     """As `replay`, of the bodies that are stored: from the genesis or, where bodies were pruned, after the snapshot."""
-    pruned, heights = read_pruned_height(database), _read_heights(database)
+    pruned, heights = read_pruned_height(database), read_heights(database)
     blocks = (read_block(database, height) for height in heights[pruned + 1 if pruned else 0 :])
     if not pruned:
         return replay(genesis, blocks)
@@ -136,8 +136,8 @@ def _verify(database: Database, mark: Mark | None) -> Verified:
         header = outline.header
         if header.kind in ("genesis", "close"):
             for epoch in (0, 1) if header.height == 0 else (header.epoch + 1,):
-                sets[epoch] = _check_finality_set(database, epoch, header, state)
-        votes = _read_checked_votes(database, header, sets[header.epoch], genesis.hash)
+                sets[epoch] = check_finality_set(database, epoch, header, state)
+        votes = read_checked_votes(database, header, sets[header.epoch], genesis.hash)
         vote_count += len(votes)
         extrinsic_count += len(outline.hashes)
         if is_final(votes, sets[header.epoch]):
@@ -177,7 +177,7 @@ def _derive(database: Database, genesis: Genesis, pruned: int) -> Iterator[tuple
 def _check_outlines(database: Database, genesis: Genesis, pruned: int) -> Iterator[tuple[Outline, State | None]]:
     """The blocks up to the snapshot: each follows the one before, is signed, and has the roots of its lists."""
     before: Header = seal_genesis(genesis)[1].header
-    for height in _read_heights(database)[: pruned + 1]:
+    for height in read_heights(database)[: pruned + 1]:
         outline = read_outline(database, height)
         header = outline.header
         if height == 0 and (header != before or outline.signature != NO_SIGNATURE):
@@ -193,7 +193,7 @@ def _check_outlines(database: Database, genesis: Genesis, pruned: int) -> Iterat
         yield outline, load_snapshot(database, genesis, pruned) if height == pruned else None
 
 
-def _read_heights(database: Database) -> list[int]:
+def read_heights(database: Database) -> list[int]:
     """The stored heights, which have to be 0, 1, 2 and so on."""
     rows = database.query("SELECT height FROM blocks ORDER BY height", height=0)
     heights = [as_int(row[0], 0, "a height") for row in rows]
@@ -205,9 +205,10 @@ def _read_heights(database: Database) -> list[int]:
     return heights
 
 
-def _read_checked_votes(
+def read_checked_votes(
     database: Database, header: Header, voting: tuple[Weighted, ...], genesis_hash: bytes
 ) -> list[Vote]:
+    """The votes stored for a block; DamagedLedger unless each is of one who votes on it, for it, and signed."""
     votes, block_hash = read_votes(database, header.height), header.hash
     hotkeys = {member.hotkey for member in voting}
     for vote in votes:
@@ -217,7 +218,7 @@ def _read_checked_votes(
     return votes
 
 
-def _check_finality_set(database: Database, epoch: int, closing: Header, state: State | None) -> tuple[Weighted, ...]:
+def check_finality_set(database: Database, epoch: int, closing: Header, state: State | None) -> tuple[Weighted, ...]:
     """The stored set of an epoch: proven under the block that fixed it, and the one that was derived, if one was."""
     stored = read_finality_set(database, epoch, closing.height)
     try:

@@ -47,7 +47,7 @@ def absorb(chain: Chain, blocks: Iterable[Block], votes: Sequence[Vote], mandate
     for height in range(chain.final_height + 1, chain.head.height + 1):
         _keep_votes(chain, height, votes)
     for block in blocks:
-        if block.height <= chain.head.height and chain.block(block.height).hash != block.hash:
+        if block.height <= chain.head.height and chain.header(block.height).hash != block.hash:
             _check_gives_way(chain, block, votes, mandate)
             chain.withdraw_head()
         if block.height > chain.head.height:
@@ -103,7 +103,7 @@ def lead(chain: Chain, term: int, pledges: Sequence[Pledge], keypair: Keypair) -
     for pledge in pledges:
         validate_pledge(pledge, term, keeper, genesis_hash)
     promises = [pledge.promise for pledge in pledges]
-    final = Base(height=chain.final_height, block_hash=chain.block(chain.final_height).hash)
+    final = Base(height=chain.final_height, block_hash=chain.header(chain.final_height).hash)
     voting = _voting_after(chain, final.height)
     _check_promised(term, promises, voting)
     base = choose_base(promises, final, voting)
@@ -134,7 +134,7 @@ def _follow_mandate(chain: Chain, mandate: Mandate) -> None:
     followed = follow_mandate(signer, mandate)
     # A mandate may be older than what is final by now: it is judged by who voted when it was given.
     height = min(chain.final_height, mandate.base.height)
-    final = Base(height=height, block_hash=chain.block(height).hash)
+    final = Base(height=height, block_hash=chain.header(height).hash)
     validate_mandate(mandate, final, _voting_after(chain, height), chain.genesis.keeper, chain.genesis_hash)
     chain.set_term(followed.term, followed.mandate)
 
@@ -158,7 +158,7 @@ def _check_gives_way(chain: Chain, block: Block, votes: Sequence[Vote], mandate:
 
 
 def _keep_votes(chain: Chain, height: int, votes: Sequence[Vote]) -> None:
-    block_hash = chain.block(height).hash
+    block_hash = chain.header(height).hash
     own = [vote for vote in votes if (vote.height, vote.block_hash) == (height, block_hash)]
     if own:
         chain.add_votes(height, own)

@@ -29,7 +29,7 @@ from cluster.archive import (
 from cluster.audit import Audited, audit_epoch
 from cluster.config import Network, load_network
 from cluster.errors import ClusterError, ConfigurationError, HomeInUse, NoAnswer
-from cluster.funds import balances, faucet, stake, transfer, unstake
+from cluster.funds import balances, faucet, send, stake, transfer, unstake
 from cluster.home import Home, find_home
 from cluster.lease import Holder, read_holder
 from cluster.report import EpochRecord, NeuronRecord, read_epochs
@@ -78,6 +78,7 @@ __all__ = [
     "migrate_ledger",
     "prove",
     "prune_ledger",
+    "send",
     "sign_message",
     "stake",
     "status",

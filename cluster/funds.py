@@ -86,6 +86,19 @@ def faucet(home: Path | str, wallet: str, amount_rao: int) -> str:
     return transfer(home, OPERATOR, wallet, amount_rao)
 
 
+def send(home: Path | str, wallet: str, call: Call, *, hotkey: str | None = None, password: str | None = None) -> str:
+    """Sign any of the ledger's calls (`ledger.extrinsics`) and queue it for the next block of its kind.
+
+    Args:
+        hotkey: the wallet's hotkey that signs, such as "default"; the coldkey if None.
+
+    Returns, raises as `transfer`.
+    """
+    place = Home(Path(home).absolute())
+    keys = Wallet.open(place.wallets, wallet)
+    return _queue(place, keys.coldkey(password) if hotkey is None else keys.hotkey(hotkey), call)
+
+
 def _find_hotkey(place: Home, name: str) -> bytes:
     with open_chain(place.folder) as chain:
         named = [neuron.hotkey for neuron in chain.state.neurons() if neuron.name == name]

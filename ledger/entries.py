@@ -42,19 +42,19 @@ class Globals(Entry, frozen=True, kw_only=True):
     """
 
 
-class Account(Entry, frozen=True, kw_only=True):
+class Account(Entry, frozen=True, kw_only=True, gc=False):
     """A free balance."""
 
     free_rao: Rao
 
 
-class Nonce(Entry, frozen=True, kw_only=True):
+class Nonce(Entry, frozen=True, kw_only=True, gc=False):
     """The last nonce that a signer used; outlives its account, so that nothing old can be replayed."""
 
     value: Natural
 
 
-class Owner(Entry, frozen=True, kw_only=True):
+class Owner(Entry, frozen=True, kw_only=True, gc=False):
     """The coldkey that a hotkey belongs to, since its first registration, and the first hotkey of its line.
 
     Stake, take, identity, offences and limits are kept under the origin, so that a swap moves one row for one staker
@@ -109,20 +109,20 @@ class Offence(Entry, frozen=True, kw_only=True):
     barred_until: Natural
 
 
-class Pool(Entry, frozen=True, kw_only=True):
+class Pool(Entry, frozen=True, kw_only=True, gc=False):
     """All stake on a hotkey, and the number of shares that own it. Shares never outnumber RAO."""
 
     total_rao: Rao
     shares: Natural
 
 
-class Shares(Entry, frozen=True, kw_only=True):
+class Shares(Entry, frozen=True, kw_only=True, gc=False):
     """A coldkey's shares of a hotkey's pool."""
 
     shares: Natural
 
 
-class Slot(Entry, frozen=True, kw_only=True):
+class Slot(Entry, frozen=True, kw_only=True, gc=False):
     """The uid that a hotkey holds."""
 
     uid: Uid

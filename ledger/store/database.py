@@ -18,6 +18,10 @@ from ledger.errors import DamagedLedger, NotWriter, StoreError
 
 FORMAT = 2
 _BUSY_S = 10.0
+_CACHE_KIB = 65536
+"""A block of a large ledger changes a page for each account it touches; the default of 2 MiB holds 500 of them."""
+_LOG_PAGES = 16384
+"""Length of the log (64 MiB) at which it is written back: several large blocks, whose pages are then written once."""
 _POLL_S = 0.05
 _UNWILLING = {"PERM", "BUSY", "LOCKED", "NOMEM", "READONLY", "INTERRUPT", "IOERR", "FULL", "CANTOPEN", "PROTOCOL"}
 """SQLite's primary result codes for a machine that can't, as against data that are wrong."""
@@ -89,6 +93,8 @@ class Database:
         if write:
             self.query("PRAGMA journal_mode = WAL")
             self.query("PRAGMA synchronous = FULL")
+            self.query(f"PRAGMA cache_size = -{_CACHE_KIB}")
+            self.query(f"PRAGMA wal_autocheckpoint = {_LOG_PAGES}")
 
     def create_schema(self) -> None:
         """Make the tables that aren't there, inside the caller's transaction."""

@@ -8,6 +8,7 @@ commits to.
 
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
+from hashlib import blake2b
 from typing import Annotated, NamedTuple
 
 from msgspec import Meta, Struct
@@ -107,8 +108,8 @@ class _Update:
 
     def apply(self, node: Node | None, first: int, last: int) -> Node | None:
         """The node with the changes from `first` up to `last` (excluded)."""
-        if first == last:
-            return node
+        if last - first < 2:
+            return node if first == last else _put(node, self.paths[first], self.leaves[first])
         if node is None or isinstance(node, Leaf):
             return self._replace(node, first, last)
         fork = min(_fork_bit(node.path, self.paths[first]), _fork_bit(node.path, self.paths[last - 1]))
@@ -123,8 +124,6 @@ class _Update:
 
     def _replace(self, old: Leaf | None, first: int, last: int) -> Node | None:
         """A tree of the changes, and of what was there unless they replace or remove it."""
-        if last - first == 1 and (old is None or old.path == self.paths[first]):
-            return self.leaves[first]
         leaves = [leaf for leaf in self.leaves[first:last] if leaf is not None]
         if old is not None:
             at = bisect_left(self.paths, old.path, first, last)
@@ -163,15 +162,37 @@ def compute_found_root(key: bytes, found: Found) -> bytes:
 
 
 def _path(key: bytes) -> int:
-    return int.from_bytes(blake2b_256(key), "big")
+    return int.from_bytes(blake2b(key, digest_size=32).digest(), "big")
 
 
 def _to_bytes(path: int) -> bytes:
     return path.to_bytes(32, "big")
 
 
+def _put(node: Node | None, path: int, leaf: Leaf | None) -> Node | None:
+    """The node with one entry added, replaced or removed: most of an update's way is below its last shared fork."""
+    top, below = node, node
+    way: list[Inner] = []
+    while isinstance(below, Inner):
+        way.append(below)
+        below = below.right if path >> (_KEY_BITS - 1 - below.bit) & 1 else below.left
+    fork = _KEY_BITS if below is None else _fork_bit(below.path, path)
+    if fork == _KEY_BITS:
+        below = leaf
+    elif leaf is None:
+        return top
+    else:
+        while way and way[-1].bit > fork:
+            below = way.pop()
+        below = _join(fork, below, leaf) if path >> (_KEY_BITS - 1 - fork) & 1 else _join(fork, leaf, below)
+    for parent in reversed(way):
+        turn = path >> (_KEY_BITS - 1 - parent.bit) & 1
+        below = _join(parent.bit, parent.left, below) if turn else _join(parent.bit, below, parent.right)
+    return below
+
+
 def _leaf(path: int, value_hash: bytes) -> Leaf:
-    return Leaf(path, value_hash, blake2b_256(_LEAF + _to_bytes(path) + value_hash))
+    return Leaf(path, value_hash, blake2b(_LEAF + path.to_bytes(32, "big") + value_hash, digest_size=32).digest())
 
 
 def _hash_inner(bit: int, left: bytes, right: bytes) -> bytes:
@@ -182,7 +203,8 @@ def _join(bit: int, left: Node | None, right: Node | None) -> Node | None:
     """The fork of two sides, or the one that is there."""
     if left is None or right is None:
         return left if right is None else right
-    return Inner(bit, left.path, left, right, _hash_inner(bit, left.hash, right.hash))
+    digest = blake2b(_INNER + _BITS[bit] + left.hash + right.hash, digest_size=32).digest()
+    return Inner(bit, left.path, left, right, digest)
 
 
 def _grow(leaves: Sequence[Leaf]) -> Node | None:

@@ -1,0 +1,202 @@
+"""How many signed extrinsics a second does the ledger take from bytes to disk, and what does it cost as it grows?
+
+* throughput: a keeper's `build` (decode, verify, execute, state root, one durable commit) of signed transfers, 200 and
+  1,000 a block, in turns with the bare verification of the same signatures by the same library in the same process. The
+  ratio of the two rates is the figure: verification bounds it at 1, Python's share of a block keeps it below.
+* threads: the same block with the signatures shared between one and two threads. Bounded by the part of a block that is
+  not verification, and by how many cores are free.
+* accounts: one block of 1,000 transfers with 10^4, 10^5 and 10^6 accounts. Bounded by the trie's and the database's
+  depth, and by the pages and cache lines that scattered accounts touch.
+* payout: what one payout to a pool takes with 10 and with 10^6 stakers: two entries either way.
+* replay: `verify` of the chain that was built, in extrinsics a second.
+
+A second process on the machine moves wall times; ratios are of samples taken in turns.
+"""
+
+import argparse
+import hashlib
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import nacl.bindings
+
+from benchmarks.record import summarize, write_record
+from ledger import sealing
+from ledger.blocks import Kind
+from ledger.entries import Shares
+from ledger.epoch.close import apply_payout
+from ledger.extrinsics import EXTRINSIC_DOMAIN, Transfer, decode_extrinsic, encode_extrinsic, sign_extrinsic
+from ledger.genesis import Genesis, GenesisNeuron
+from ledger.keys import Keypair
+from ledger.store.chain import Chain
+from ledger.store.replay import verify
+
+KINDS: tuple[Kind, ...] = ("open", "commit", "close")
+START_RAO = 10**10
+
+
+class Bench:
+    """A chain whose first accounts sign transfers to all others, a little to each in turn."""
+
+    def __init__(self, folder: Path, accounts: int, signers: int) -> None:
+        self.keeper, hotkey = _key("keeper"), _key("hotkey")
+        self.signers = [_key(f"signer {index}") for index in range(signers)]
+        rest = (hashlib.sha256(b"account %d" % index).digest() for index in range(accounts - signers))
+        self.accounts = [*(key.public for key in self.signers), *rest]
+        genesis = Genesis(
+            network="benchmark",
+            keeper=self.keeper.public,
+            development=True,
+            balances=tuple((public, START_RAO) for public in self.accounts),
+            stakes=((hotkey.public, self.keeper.public, START_RAO),),
+            neurons=(GenesisNeuron(hotkey=hotkey.public, coldkey=self.keeper.public, name="validator", permit=True),),
+        )
+        self.chain = Chain.create(folder / "chain.db", genesis)
+        self.sent = 0
+
+    def transfers(self, count: int) -> list[bytes]:
+        """Signed transfers of the next block, receivers spread over all accounts."""
+        step = max(1, len(self.accounts) // count) * 7919
+        nonce = {key.public: self.chain.state.nonce(key.public) for key in self.signers}
+        made = []
+        for index in range(count):
+            key = self.signers[index % len(self.signers)]
+            nonce[key.public] += 1
+            to = self.accounts[(self.sent + index * step) % len(self.accounts)]
+            call = Transfer(to=to, amount_rao=1000)
+            extrinsic = sign_extrinsic(
+                call, key, genesis_hash=self.chain.genesis_hash, nonce=nonce[key.public], valid_until=2**40
+            )
+            made.append(encode_extrinsic(extrinsic))
+        self.sent += count
+        return made
+
+    def build(self, extrinsics: Sequence[bytes]) -> float:
+        """Seconds from these bytes to the block on disk."""
+        kind = KINDS[self.chain.head.height % 3]
+        started = time.perf_counter()
+        block = self.chain.build(kind, extrinsics, term=0, keypair=self.keeper)
+        elapsed = time.perf_counter() - started
+        assert set(block.receipts) <= {"ok"}, "a transfer was refused"
+        return elapsed
+
+    def verify_bare(self, extrinsics: Sequence[bytes]) -> float:
+        """Seconds for the signatures alone, from signed messages that are made beforehand."""
+        signed = []
+        for data in extrinsics:
+            one = decode_extrinsic(data)
+            shown = msgspec.msgpack.encode((one.signer, one.nonce, one.valid_until, one.call))
+            signed.append((one.signature + EXTRINSIC_DOMAIN + self.chain.genesis_hash + shown, one.signer))
+        started = time.perf_counter()
+        for message, signer in signed:
+            nacl.bindings.crypto_sign_open(message, signer)
+        return time.perf_counter() - started
+
+
+def measure_throughput(folder: Path, block_size: int, pairs: int) -> dict[str, Any]:
+    """Rates of bare verification and of blocks, in turns, with one verifying thread and with two."""
+    bench = Bench(folder, 10_000, block_size)
+    bench.build(bench.transfers(block_size))
+    bare, built = [], {1: [], 2: []}
+    for pair in range(pairs):
+        for threads in (1, 2) if pair % 2 else (2, 1):
+            sealing.VERIFYING_THREADS = threads
+            extrinsics = bench.transfers(block_size)
+            if threads == 1:
+                bare.append(bench.verify_bare(extrinsics) / block_size)
+            built[threads].append(bench.build(extrinsics) / block_size)
+    bench.chain.close()
+    started = time.perf_counter()
+    verified = verify(bench.chain.path)
+    replay_s = (time.perf_counter() - started) / verified.extrinsics
+    ratios = [left / right for left, right in zip(bare, built[1], strict=True)]
+    gains = [left / right for left, right in zip(built[1], built[2], strict=True)]
+    return {
+        "bare_per_s": 1 / summarize(bare)["median"],
+        "block_per_s": 1 / summarize(built[1])["median"],
+        "replay_per_s": 1 / replay_s,
+        "ratio": summarize(ratios),
+        "gain_of_second_thread": summarize(gains),
+    }
+
+
+def measure_accounts(folder: Path, accounts: Sequence[int], rounds: int) -> dict[str, Any]:
+    """Seconds for a block of 1,000 transfers at each number of accounts, in turns."""
+    benches = []
+    for count in accounts:
+        place = folder / f"{count} accounts"
+        place.mkdir()
+        benches.append(Bench(place, count, 1000))
+    samples: dict[int, list[float]] = {count: [] for count in accounts}
+    for turn in range(rounds + 1):
+        for count, bench in zip(accounts, benches, strict=True):
+            elapsed = bench.build(bench.transfers(1000))
+            if turn:
+                samples[count].append(elapsed)
+    for bench in benches:
+        bench.chain.close()
+    seconds = {str(count): summarize(samples[count]) for count in accounts}
+    return {"seconds": seconds, "growth": seconds[str(accounts[-1])]["median"] / seconds[str(accounts[0])]["median"]}
+
+
+def measure_payout(folder: Path, stakers: Sequence[int], rounds: int) -> dict[str, Any]:
+    """Seconds of one payout, its state root included, to a pool with so many stakers."""
+    states = {}
+    for count in stakers:
+        place = folder / f"payout {count}"
+        place.mkdir()
+        with Bench(place, 10, 10).chain as chain:
+            state = chain.state
+        neuron = state.neuron(0)
+        pool = state.pools.entries[neuron.hotkey]
+        each = pool.shares // (2 * count)
+        for index in range(count):
+            owner = hashlib.sha256(b"staker %d" % index).digest()
+            state.shares.put(neuron.hotkey + owner, Shares(shares=each))
+        state.accept(state.seal())
+        states[count] = state
+    samples: dict[int, list[float]] = {count: [] for count in stakers}
+    for turn in range(rounds + 1):
+        for count in stakers if turn % 2 else reversed(stakers):
+            state = states[count]
+            neuron = state.neuron(0)
+            started = time.perf_counter()
+            apply_payout(state, neuron, 10**9, 10**9)
+            elapsed = time.perf_counter() - started
+            state.undo()
+            if turn:
+                samples[count].append(elapsed)
+    seconds = {str(count): summarize(samples[count]) for count in stakers}
+    return {"seconds": seconds, "growth": seconds[str(stakers[-1])]["median"] / seconds[str(stakers[0])]["median"]}
+
+
+def main() -> None:
+    """Measure, print, and write the record."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="fewer accounts and rounds, to see that it runs")
+    parser.add_argument("--name", default="ledger", help="of the record")
+    arguments = parser.parse_args()
+    pairs, rounds = (3, 3) if arguments.quick else (15, 11)
+    accounts = (1000, 10_000) if arguments.quick else (10_000, 100_000, 1_000_000)
+    stakers = (10, 1000) if arguments.quick else (10, 1_000_000)
+    measured: dict[str, Any] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        for block_size in (200, 1000):
+            place = Path(folder) / str(block_size)
+            place.mkdir()
+            measured[f"block of {block_size}"] = measure_throughput(place, block_size, pairs)
+        measured["payout"] = measure_payout(Path(folder), stakers, 50 * rounds)
+        measured["accounts"] = measure_accounts(Path(folder), accounts, rounds)
+    write_record(arguments.name, {"pairs": pairs, "rounds": rounds, "accounts": accounts, "stakers": stakers}, measured)
+
+
+def _key(name: str) -> Keypair:
+    return Keypair.from_seed(hashlib.sha256(name.encode()).digest())
+
+
+if __name__ == "__main__":
+    main()

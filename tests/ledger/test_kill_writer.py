@@ -1,0 +1,11 @@
+"""A writer that is killed with -9 loses and doubles nothing: a small share of benchmarks/kill_writer.py."""
+
+from pathlib import Path
+
+from benchmarks.kill_writer import run
+
+
+def test_no_acknowledged_block_is_lost_or_doubled(tmp_path: Path) -> None:
+    outcome = run(tmp_path, kills=8, seed=7, longest_s=0.1)
+    assert outcome["kills"] == 8
+    assert outcome["extrinsics"] > 0

@@ -4,7 +4,7 @@ Invariants: what is signed or promised is on disk before it is returned; a head 
 that is, or to one that a mandate goes on with, and to nothing else; who leads has the mandate on disk first.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from ledger.blocks import Block
 from ledger.entries import Weighted
@@ -44,16 +44,19 @@ def absorb(chain: Chain, blocks: Iterable[Block], votes: Sequence[Vote], mandate
 
     Refusal where a block does not follow, or contradicts one that need not give way.
     """
+    by_height: dict[int, list[Vote]] = {}
+    for vote in votes:
+        by_height.setdefault(vote.height, []).append(vote)
     for height in range(chain.final_height + 1, chain.head.height + 1):
-        _keep_votes(chain, height, votes)
+        _keep_votes(chain, height, by_height)
     for block in blocks:
         if block.height <= chain.head.height and chain.header(block.height).hash != block.hash:
-            _check_gives_way(chain, block, votes, mandate)
+            _check_gives_way(chain, block, by_height.get(block.height, []), mandate)
             chain.withdraw_head()
         if block.height > chain.head.height:
             chain.append(block)
         if block.height > chain.final_height:
-            _keep_votes(chain, block.height, votes)
+            _keep_votes(chain, block.height, by_height)
 
 
 def follow(
@@ -144,8 +147,8 @@ def _check_gives_way(chain: Chain, block: Block, votes: Sequence[Vote], mandate:
     held = f"the replica holds another block at height {block.height}"
     if block.height != chain.head.height or chain.is_final(block.height):
         raise Refusal("wrong_block", f"{held}, and it is final or below the head")
-    own = [vote for vote in votes if (vote.height, vote.block_hash) == (block.height, block.hash)]
-    sound = [vote for vote in own if verify_vote(vote, chain.genesis_hash)]
+    block_hash = block.hash
+    sound = [vote for vote in votes if vote.block_hash == block_hash and verify_vote(vote, chain.genesis_hash)]
     if is_final(sound, chain.finality_set(block.height)):
         return
     if mandate is None:
@@ -157,9 +160,9 @@ def _check_gives_way(chain: Chain, block: Block, votes: Sequence[Vote], mandate:
         raise Refusal("wrong_block", f"{held}, of the same term: its keeper contradicts itself")
 
 
-def _keep_votes(chain: Chain, height: int, votes: Sequence[Vote]) -> None:
+def _keep_votes(chain: Chain, height: int, votes: Mapping[int, list[Vote]]) -> None:
     block_hash = chain.header(height).hash
-    own = [vote for vote in votes if (vote.height, vote.block_hash) == (height, block_hash)]
+    own = [vote for vote in votes.get(height, ()) if vote.block_hash == block_hash]
     if own:
         chain.add_votes(height, own)
 

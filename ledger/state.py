@@ -6,7 +6,7 @@ trace; balances and pools always sum to issuance (checked at every seal).
 """
 
 from collections.abc import Iterable, Iterator
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -36,6 +36,7 @@ from ledger.entries import (
 from ledger.errors import DamagedLedger
 from ledger.genesis import Genesis
 from ledger.parameters import Ratio
+from ledger.tables import Table, Written
 from ledger.trust.trie import Found, Trie
 from ledger.units import U16_MAX
 
@@ -44,16 +45,7 @@ NONCE_PREFIX = b"n"
 FINALITY_KEY = b"f"
 """Full keys, or what they begin with, of what is proven to others."""
 
-V = TypeVar("V", bound=Entry)
 _ENCODER = msgspec.msgpack.Encoder()
-
-
-class Written(NamedTuple):
-    """One line of the journal: what an entry was before it was written."""
-
-    table: "Table[Any]"
-    key: bytes
-    old: Entry | None
 
 
 class Sealed(NamedTuple):
@@ -78,32 +70,6 @@ class Supply(NamedTuple):
     genesis_rao: int
     minted_rao: int
     burned_rao: int
-
-
-class Table(Generic[V]):
-    """Entries of one kind by key; the full key is the table's one-byte prefix and the key."""
-
-    def __init__(self, prefix: bytes, kind: type[V], journal: list[Written]) -> None:
-        self.prefix = prefix
-        self.kind = kind
-        self.entries: dict[bytes, V] = {}
-        self._journal = journal
-
-    def get(self, key: bytes = b"") -> V | None:
-        """The entry, or None."""
-        return self.entries.get(key)
-
-    def put(self, key: bytes, entry: V | None) -> None:
-        """Write the entry, or remove it with None; one line in the journal."""
-        self._journal.append(Written(self, key, self.entries.get(key)))
-        self.restore(key, entry)
-
-    def restore(self, key: bytes, entry: V | None) -> None:
-        """Set the entry without a journal line."""
-        if entry is None:
-            self.entries.pop(key, None)
-        else:
-            self.entries[key] = entry
 
 
 def uid_key(uid: int) -> bytes:
@@ -325,7 +291,7 @@ class State:
             raise ValueError("the row of the ledger's scalars is missing")
         self.accept(self.seal())
 
-    def _touched(self) -> dict[tuple["Table[Any]", bytes], Entry | None]:
+    def _touched(self) -> dict[tuple[Table[Any], bytes], Entry | None]:
         """What was written since the last accept, with what was there before."""
         first: dict[tuple[Table[Any], bytes], Entry | None] = {}
         for table, key, old in self._journal:

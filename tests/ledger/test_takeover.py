@@ -11,12 +11,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ledger.blocks import Block, Kind
-from ledger.errors import Refusal
-from ledger.extrinsics import Equivocation, SignedHeader, Transfer, TwoHeaders
+from ledger.errors import Refusal, StoreError
+from ledger.extrinsics import AddStake, Equivocation, SignedHeader, Transfer, TwoHeaders
 from ledger.keys import Keypair
 from ledger.store.chain import Chain
 from ledger.store.replay import verify
 from ledger.store.replica import absorb, follow, lead, promise
+from ledger.trust.terms import sign_promise
+from ledger.units import RAO_PER_TAO
 
 KINDS: tuple[Kind, ...] = ("open", "commit", "close")
 FIRST_THREE, LAST_THREE = (0, 1, 2), (1, 2, 3)
@@ -259,6 +261,56 @@ def test_a_head_is_taken_back_exactly_and_never_when_it_is_final(cast):
     cast.keepers[0] = chain = Chain.open(chain.path, write=True)
     assert chain.head_hash == before[0]
     run_to(cast, 0, 7)
+
+
+def test_a_set_that_changed_must_have_promised_too(cast):
+    run_to(cast, 0, 1)
+    treasury, chain = cast.network.treasury, cast.keepers[0]
+    call = AddStake(hotkey=cast.validators[3].public, amount_rao=950 * RAO_PER_TAO)
+    staked = cast.network.sign(call, treasury, nonce=chain.state.nonce(treasury.public) + 1)
+    assert chain.build("commit", [staked], term=0, keypair=cast.key).receipts == ("ok",)
+    cast.show(0)
+    cast.build(0)
+    assert cast.show(0, FIRST_THREE) == [0, 1, 2]
+    opened = cast.build(0)
+    assert cast.show(0, (0, 3)) == [0, 3]
+    assert cast.keepers[0].final_height == 4, "the stake of two suffices in the new set"
+    with pytest.raises(Refusal, match="no_mandate") as refused:
+        cast.take_over(1, FIRST_THREE, term=1)
+    assert cast.validators[3].public.hex()[:16] in str(refused.value)
+    cast.take_over(1, (0, 3), term=2)
+    assert cast.keepers[1].head_hash == opened.hash
+    run_to(cast, 1, 6)
+
+
+def test_nothing_is_told_that_is_not_on_disk(cast, monkeypatch):
+    run_to(cast, 0, 1)
+    replica, key = cast.replicas[0], cast.validators[0]
+
+    def sign_after_the_disk(term, last, keypair, genesis_hash):
+        with Chain.open(cast.replicas[cast.validators.index(keypair)].path) as reader:
+            assert reader.term == term
+        return sign_promise(term, last, keypair, genesis_hash)
+
+    monkeypatch.setattr("ledger.store.replica.sign_promise", sign_after_the_disk)
+    promise(replica, 1, key)
+    cast.take_over(1, LAST_THREE, term=2)
+    block = cast.build(1)
+    (vote,) = follow(replica, [block], cast.keepers[1].votes(1), cast.keepers[1].mandate(2), key)
+    with Chain.open(replica.path) as reader:
+        assert vote in reader.votes(2)
+    monkeypatch.setattr(Chain, "set_term", _full_disk)
+    monkeypatch.setattr(Chain, "add_votes", _full_disk)
+    with pytest.raises(StoreError):
+        promise(replica, 3, key)
+    with pytest.raises(StoreError):
+        follow(cast.replicas[1], [block], cast.keepers[1].votes(1), None, cast.validators[1])
+    monkeypatch.undo()
+    assert sorted(cast.show(1)) == [0, 1, 2, 3]
+
+
+def _full_disk(*arguments: object) -> None:
+    raise StoreError("the disk is full")
 
 
 moves = st.one_of(

@@ -3,7 +3,8 @@
 import pytest
 from msgspec.structs import replace
 
-from benchmarks.terms_model import SCOPES, Scope, Search, Unsafe
+from benchmarks.terms_machine import Scope, Search, Unsafe
+from benchmarks.terms_model import SCOPES
 from ledger.blocks import Block, Header, sign_header
 from ledger.errors import Refusal
 from ledger.keys import Keypair

@@ -27,7 +27,9 @@ from ledger.store.rows import read_block, read_outline, read_pruned_height, read
 from ledger.trust.finality import Vote, decode_vote, encode_vote
 
 GENESIS_KEY = b"taoray.genesis"
-"""The genesis is in the metadata of blocks.parquet under this name, in its canonical encoding."""
+"""The genesis is in the metadata of blocks.parquet under this name: its canonical encoding in hex, since Polars refuses
+a file whose metadata are not text.
+"""
 BATCH_BLOCKS = 256
 _HASH = pa.string()
 
@@ -80,7 +82,7 @@ def export_chain(chain: Chain, folder: str | Path) -> dict[str, int]:
         raise StoreError(f"{folder}: there is something here already; name a new folder")
     partial = folder.with_name(f".{folder.name}.{os.getpid()}")
     partial.mkdir(parents=True)
-    metadata = {GENESIS_KEY: encode_genesis(chain.genesis)}
+    metadata = {GENESIS_KEY: encode_genesis(chain.genesis).hex().encode()}
     try:
         with chain.database.snapshot():
             rows = {
@@ -123,8 +125,8 @@ def read_exported_genesis(folder: Path) -> Genesis:
     """The genesis of an export; StoreError if there is none."""
     try:
         metadata = pq.read_schema(folder / "blocks.parquet").metadata or {}
-        return decode_genesis(metadata[GENESIS_KEY])
-    except (OSError, pa.ArrowException, KeyError) as error:
+        return decode_genesis(bytes.fromhex(metadata[GENESIS_KEY].decode()))
+    except (OSError, pa.ArrowException, KeyError, ValueError) as error:
         raise StoreError(f"{folder}: this is no export of a ledger ({error})") from None
     except GenesisError as error:
         raise DamagedLedger(0, f"the genesis in {folder} can't be read: {error}") from None

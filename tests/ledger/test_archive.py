@@ -46,6 +46,8 @@ def test_the_columns_say_what_the_chain_says(grown, tmp_path):
     assert json.loads(moves[0]["fields"])["to"] == grown.coldkeys[0].public.hex()
     assert moves[0]["signer"] == grown.treasury.address
     assert metagraph == [row for epoch in (1, 2) for row in metagraph_table(chain, epoch).to_pylist()]
+    for text in pq.read_schema(folder / "blocks.parquet").metadata.values():
+        assert text.decode(), "Polars reads metadata as text"
     with pytest.raises(StoreError, match="something here"):
         export_chain(chain, folder)
 

@@ -131,9 +131,11 @@ def metagraph_table(rows: Sequence[dict[str, Any]], measured: Mapping[int, Epoch
 
 
 def rows_table(title: str, rows: Sequence[dict[str, Any]]) -> Table:
-    """Any rows with equal keys."""
+    """Any rows with equal keys; what stands last may take several lines."""
     keys = list(rows[0]) if rows else []
     table = plain_table(title, keys, [])
+    if keys:
+        table.columns[-1].no_wrap = False
     for row in rows:
         table.add_row(*("·" if row[key] is None else str(row[key]) for key in keys))
     return table

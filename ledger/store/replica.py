@@ -96,11 +96,15 @@ def lead(chain: Chain, term: int, pledges: Sequence[Pledge], keypair: Keypair) -
     """Take over: adopt the block that the pledges lead to, and lead the term from it.
 
     The chain has absorbed what is final; a head that is not, and that no promise knows, gives way. The block adopted is
-    to be proposed again (signed under the mandate, which is on disk by now) before any other.
+    to be proposed again (signed under the mandate, which is on disk by now) before any other. Asked again with the same
+    pledges, it answers the same.
 
     Refusal `no_mandate` where the pledges are not enough, not sound, or tell of blocks that were not absorbed.
     """
     genesis_hash, keeper = chain.genesis_hash, chain.genesis.keeper
+    held = chain.mandate(term)
+    if held is not None and held.term == chain.term and held.promises == tuple(pledge.promise for pledge in pledges):
+        return held
     if term <= chain.term:
         raise Refusal("wrong_term", f"this ledger is at term {chain.term} already; ask promises for a higher one")
     for pledge in pledges:

@@ -283,6 +283,10 @@ def test_a_second_keeper_takes_over_while_the_first_goes_on(network: Any) -> Non
     second.absorb(voters[0].blocks(1), first.votes(1))
     mandate = second.lead(1, pledges)
     assert (second.term(), mandate.base.height) == (1, 6)
+    assert second.lead(1, pledges) == mandate, "a call that is repeated changes nothing"
+    with pytest.raises(Refusal) as refused:
+        second.lead(1, pledges[1:])
+    assert refused.value.code == "wrong_term"
     assert second.mandate() == mandate
     for validator in voters:
         with pytest.raises(Refusal):

@@ -19,10 +19,14 @@ from benchmarks.record import write_record
 from benchmarks.terms_machine import Scope, Search
 
 SCOPES = {
+    "one takeover of two blocks": Scope(terms=1, heights=2),
+    "two takeovers of one block": Scope(terms=2, heights=1),
+    "a keeper that contradicts itself over one block": Scope(terms=1, heights=1, rogues=True),
+    "a liar and one takeover": Scope(terms=1, heights=2, liars=1),
     "three takeovers of one block": Scope(terms=3, heights=1),
     "two takeovers": Scope(terms=2, heights=2),
     "a keeper that contradicts itself": Scope(terms=1, heights=2, rogues=True),
-    "a liar": Scope(terms=2, heights=2, liars=1),
+    "a liar and two takeovers": Scope(terms=2, heights=2, liars=1),
 }
 
 

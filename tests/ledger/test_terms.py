@@ -68,16 +68,16 @@ def refused(code, function, *arguments, **named):
 @pytest.mark.parametrize("scope", SCOPES.values(), ids=SCOPES)
 def test_no_order_of_messages_makes_two_histories_final(scope):
     search = Search(scope)
-    states, _ = search.run(4000)
-    assert states >= 4000
+    states, whole = search.run(2500)
+    assert whole or states >= 2500
     assert search.finals_seen >= 1
 
 
 def test_a_whole_scope_is_visited():
-    search = Search(Scope(terms=1, heights=1))
-    states, whole = search.run(10**6, finish_share=1.0)
+    search = Search(Scope(terms=1, heights=2))
+    states, whole = search.run(10**6, finish_share=0.2)
     assert whole
-    assert states > 100
+    assert states > 2000
     assert search.taken_over == 1
 
 

@@ -22,11 +22,12 @@ $(VENV)/dev.stamp: $(VENV)/run.stamp
 run: $(VENV)/run.stamp        ## run the default network for five epochs (again: five more)
 	@$(BIN)/taoray launch --epochs 5
 
-test: unit                    ## all tests but those of the documentation
+test: $(VENV)/dev.stamp       ## all tests but those of the documentation
+	@$(BIN)/python -m pytest -q -m "not docs and not cluster" --numprocesses auto --dist loadfile
 	@$(BIN)/python -m pytest -q -m cluster
 
-unit: $(VENV)/dev.stamp       ## the tests that need no Ray, on all cores
-	@$(BIN)/python -m pytest -q -m "not docs and not cluster" --numprocesses auto --dist loadfile
+unit: $(VENV)/dev.stamp       ## the quick tests that need no Ray
+	@$(BIN)/python -m pytest -q -m "not docs and not cluster and not thorough" --numprocesses auto --dist loadfile
 
 docs-test: $(VENV)/dev.stamp  ## run what the README shows
 	@$(BIN)/python -m pytest -q -m docs

@@ -18,6 +18,8 @@ from ledger.store.mark import Mark, check_head, write_mark
 from ledger.store.replay import Verified, verify
 from ledger.units import RAO_PER_TAO
 
+pytestmark = pytest.mark.thorough
+
 BYTES = [
     ("blocks", "hash"),
     ("blocks", "header"),

@@ -18,6 +18,8 @@ from ledger.store.pruning import prune
 from ledger.store.replay import verify
 from ledger.units import RAO_PER_TAO
 
+pytestmark = pytest.mark.thorough
+
 
 @contextmanager
 def files_limited_to(size_bytes: int):

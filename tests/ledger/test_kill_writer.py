@@ -2,7 +2,11 @@
 
 from pathlib import Path
 
+import pytest
+
 from benchmarks.kill_writer import run
+
+pytestmark = pytest.mark.thorough
 
 
 def test_no_acknowledged_block_is_lost_or_doubled(tmp_path: Path) -> None:

@@ -25,6 +25,8 @@ from ledger.store.mark import mark_path
 from ledger.store.replay import verify
 from ledger.units import RAO_PER_TAO
 
+pytestmark = pytest.mark.thorough
+
 SECTOR = 512
 LOG_HEADER = 32
 """Bytes that SQLite syncs by themselves, before any frame, when it begins to write its log from the start again."""

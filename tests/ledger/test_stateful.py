@@ -1,8 +1,11 @@
 """The ledger under random use; `benchmarks/properties.py` runs the same machine for longer."""
 
+import pytest
 from hypothesis import HealthCheck, settings
 
 from benchmarks.ledger_machine import LedgerMachine
+
+pytestmark = pytest.mark.thorough
 
 TestLedger = LedgerMachine.TestCase
 TestLedger.settings = settings(

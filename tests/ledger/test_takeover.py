@@ -20,6 +20,8 @@ from ledger.store.replica import absorb, follow, lead, promise
 from ledger.trust.terms import sign_promise
 from ledger.units import RAO_PER_TAO
 
+pytestmark = pytest.mark.thorough
+
 KINDS: tuple[Kind, ...] = ("open", "commit", "close")
 FIRST_THREE, LAST_THREE = (0, 1, 2), (1, 2, 3)
 

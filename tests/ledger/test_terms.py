@@ -24,6 +24,8 @@ from ledger.trust.terms import (
     verify_promise,
 )
 
+pytestmark = pytest.mark.thorough
+
 NETWORK = bytes([7]) * 32
 KEEPER = Keypair.from_seed(bytes([9]) * 32)
 KEYS = [Keypair.from_seed(bytes([index]) * 32) for index in range(1, 5)]

@@ -10,6 +10,8 @@ from ledger.epoch.emission import Emission, split_emission
 from ledger.epoch.whitepaper import compute_cabal_shares
 from ledger.golden_study import compute_major_share, draw_camps
 
+pytestmark = pytest.mark.thorough
+
 PROFILES = [Rules(), Rules(profile="yuma3"), Rules(profile="yuma3", liquid_alpha=True, bonds_penalty=(1, 1))]
 SETTINGS = [(0.51, 0.51, 1.0, 0.001), (0.6, 0.76, 1.0, 0.4), (0.7, 0.83, 0.85, 1.0)]
 """Of the reference's 14 settings one for each kind of spread; `benchmarks/collusion.py` runs them all."""

@@ -12,6 +12,8 @@ from ledger.epoch.exponential import sigmoid_q31
 from ledger.epoch.fixed import ONE_Q31, normalize_q31, normalize_rows_q31, threshold_q31
 from ledger.epoch.rows import Row
 
+pytestmark = pytest.mark.thorough
+
 RULES = Rules(max_validators=3)
 PROFILES = [
     RULES,

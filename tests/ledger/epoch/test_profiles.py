@@ -10,6 +10,8 @@ from ledger.epoch.consensus import Inputs, Rules, compute_epoch
 from ledger.epoch.fixed import ONE_Q31
 from ledger.epoch.whitepaper import compute_whitepaper
 
+pytestmark = pytest.mark.thorough
+
 PROFILES = [
     pytest.param(Rules(max_validators=256), id="classic"),
     pytest.param(Rules(max_validators=256, bonds_penalty=(1, 3)), id="classic-half-penalty"),

@@ -16,6 +16,8 @@ from cluster.cli.main import main
 from cluster.errors import ClusterError
 from models.value.evidence import decode_evidence, encode_evidence
 
+pytestmark = pytest.mark.thorough
+
 Tamper = Callable[[Any], Any]
 
 

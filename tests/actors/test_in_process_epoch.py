@@ -22,6 +22,8 @@ from models.value.audit import audit
 from models.value.evidence import evidence_hash
 from models.value.record import read_evidence
 
+pytestmark = pytest.mark.thorough
+
 MINTED_AN_EPOCH_RAO = 360 * 10**9
 
 

@@ -7,6 +7,8 @@ from models.value.bits import compute_values
 from models.value.round import quantise
 from models.value.valuation import evaluate, fit_round, sum_by_uid
 
+pytestmark = pytest.mark.thorough
+
 MEMBERS = ("first", "second")
 
 

@@ -7,6 +7,7 @@ Invariants:
 
 import hashlib
 from collections.abc import Sequence
+from typing import Literal
 
 from actors.dispatch import Task
 from actors.host import JobReceipt
@@ -79,10 +80,12 @@ def _epoch_job(run: Run, peer: PeerEntry, neuron: Neuron, view: View) -> Job | N
     return _job(run, peer, "copy", source, page_seed) if source is not None else None
 
 
-def _job(run: Run, peer: PeerEntry, work: str, base: bytes | None, page_seed: bytes) -> Job:
+def _job(
+    run: Run, peer: PeerEntry, work: Literal["begin", "train", "copy"], base: bytes | None, page_seed: bytes
+) -> Job:
     return Job(
         peer=peer.name,
-        work=work,  # type: ignore[arg-type]  # one of the three words, from the lines above
+        work=work,
         base=base,
         architecture=peer.architecture,
         seed=_model_seed(run, peer.name),

@@ -1,23 +1,20 @@
 """`taoray wallet`: keys that come back, messages, stake, the faucet, and secrets that stay secret."""
 
-import io
 import json
 import logging
 import pickle
-import signal
 import stat
-import sys
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any
 
 import pytest
 import typer.main
 from nacl import pwhash
 
 import taoray
-from cluster.cli.main import app, main
+from cluster.cli.main import app
 from cluster.config import load_network
 from cluster.founding import found
 from cluster.home import Home
@@ -28,44 +25,14 @@ from ledger.store.chain import Chain
 from ledger.store.mempool import Mempool
 from ledger.wallet import Wallet, _read_key
 
-
-class Done(NamedTuple):
-    """How a command ended and what it printed."""
-
-    returncode: int
-    stdout: str
-    stderr: str
+Command = Callable[..., Any]
 
 
-Command = Callable[..., Done]
-
-
-@pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Command]:
-    """The command line in this process; `typed` is its standard input."""
-    before = signal.getsignal(signal.SIGTERM)
+@pytest.fixture(autouse=True)
+def quick_passwords(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Argon2id at its least cost."""
     monkeypatch.setattr("ledger.wallet.OPERATIONS", pwhash.argon2id.OPSLIMIT_MIN)
     monkeypatch.setattr("ledger.wallet.MEMORY_BYTES", pwhash.argon2id.MEMLIMIT_MIN)
-
-    def command(*arguments: str, typed: str = "") -> Done:
-        monkeypatch.setattr(sys, "argv", ["taoray", *arguments])
-        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(typed.encode())))
-        with pytest.raises(SystemExit) as ended:
-            main()
-        printed = capsys.readouterr()
-        return Done(int(ended.value.code or 0), printed.out, printed.err)
-
-    yield command
-    signal.signal(signal.SIGTERM, before)
-
-
-@pytest.fixture
-def home(tiny_toml: Path, tmp_path: Path) -> Path:
-    """A home with wallets and a genesis, in which nothing has run."""
-    folder = tmp_path / "home"
-    folder.mkdir()
-    found(load_network(tiny_toml), Home(folder))
-    return folder
 
 
 def queued(home: Path) -> list[object]:

@@ -14,8 +14,10 @@ def prove(
     extrinsic: Annotated[str | None, typer.Option(help="Hash of an extrinsic, hex.", metavar="HASH")] = None,
     account: Annotated[str | None, typer.Option(help="Address of an account, there or not.", metavar="SS58")] = None,
     home: HomeOption = None,
+    json: JsonOption = False,
 ) -> None:
     """Print a proof (one JSON document): an extrinsic with its receipt, or an account at the last block."""
+    # A proof is JSON for a person too; the option is there because every command has it.
     print_json(taoray.prove(home_of(home).folder, extrinsic=extrinsic, account=account))
 
 

@@ -8,7 +8,7 @@ Shapes: W windows, C cuts of one model, E bytes predicted, N models, M events, K
 0 and the end included).
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -67,13 +67,31 @@ def byte_scores(log_probability_WE: npt.NDArray[np.float32]) -> Scores:
     return Scores(cut_C, np.arange(windows + 1, dtype=np.int64) * (predicted + 1), log_probability_C)
 
 
-def align(scores: Sequence[Scores], texts: Sequence[bytes]) -> Segments:
+def take_windows(scores: Scores, first: int, last: int) -> Scores:
+    """The windows from `first` to `last` (exclusive)."""
+    begin, end = int(scores.start_W[first]), int(scores.start_W[last])
+    cuts = slice(begin, end)
+    return Scores(scores.cut_C[cuts], scores.start_W[first : last + 1] - begin, scores.log_probability_C[cuts])
+
+
+def join_scores(parts: Sequence[Scores]) -> Scores:
+    """The windows of all parts, one after another."""
+    begins = np.cumsum([0, *(len(part.cut_C) for part in parts)])
+    starts = [part.start_W[:-1] + begin for part, begin in zip(parts, begins, strict=False)]
+    return Scores(
+        np.concatenate([part.cut_C for part in parts]),
+        np.concatenate([*starts, begins[-1:]]).astype(np.int64),
+        np.concatenate([part.log_probability_C for part in parts]),
+    )
+
+
+def align(scores: Sequence[Scores], texts: Sequence[bytes], *, protected: Collection[int] = ()) -> Segments:
     """The events that all models share, without those whose tokenizer is too coarse.
 
     A model is refused if its own cuts leave under one event per 16 bytes. Where the round has under one event per 8
     bytes, the model goes without which it had most events, if those are over 1.5 times as many or the round has under
-    one per 16; models that cut alike go together; and so on until none is to go. Raises ValueError where a model's
-    cuts are not of these texts.
+    one per 16; models that cut alike go together; and so on until none is to go. None goes for the round's sake that
+    cuts as a `protected` one does, by index. Raises ValueError where a model's cuts are not of these texts.
     """
     places = Places.of(texts)
     place_NC = [places.of_cuts(row) for row in scores]
@@ -87,7 +105,7 @@ def align(scores: Sequence[Scores], texts: Sequence[bytes]) -> Segments:
                 "the least: use a tokenizer with shorter tokens",
             )
     kept = [index for index in range(len(scores)) if index not in refused]
-    common_K = refuse_costly(places, place_NC, kept, refused)
+    common_K = refuse_costly(places, place_NC, kept, refused, protected)
     place_M, bytes_M = places.segments(common_K)
     log_probability_NM = np.empty((len(kept), len(place_M)))
     for row, index in enumerate(kept):
@@ -97,6 +115,19 @@ def align(scores: Sequence[Scores], texts: Sequence[bytes]) -> Segments:
     return Segments(
         log_probability_NM, tuple(kept), window_M.astype(np.int32), offset_M.astype(np.int32), bytes_M, refused
     )
+
+
+def lay_on(segments: Segments, scores: Scores, texts: Sequence[bytes]) -> npt.NDArray[np.float64] | None:
+    """Another model's log-probabilities float64 [M] of the same events; None where it does not cut at their ends."""
+    places = Places.of(texts)
+    first_M = places.start_W[segments.window_M] + segments.offset_M
+    common_K = np.zeros(len(places.boundary_K), np.bool_)
+    common_K[first_M] = common_K[first_M + segments.bytes_M] = True
+    place_C = places.of_cuts(scores)
+    common_C = common_K[place_C]
+    if np.count_nonzero(common_C) < np.count_nonzero(common_K):
+        return None
+    return sum_segments(scores, common_C, common_K, places)
 
 
 def baseline_row(
@@ -174,7 +205,13 @@ def ends_within(text: bytes) -> bool:
     return False
 
 
-def refuse_costly(places: Places, place_NC: list[Integers], kept: list[int], refused: dict[int, ModelRefused]) -> Mask:
+def refuse_costly(
+    places: Places,
+    place_NC: list[Integers],
+    kept: list[int],
+    refused: dict[int, ModelRefused],
+    protected: Collection[int],
+) -> Mask:
     """The places where all kept models cut, bool [K], after those that cost the round too much went from `kept`."""
     while True:
         groups: dict[bytes, list[int]] = {}
@@ -190,7 +227,10 @@ def refuse_costly(places: Places, place_NC: list[Integers], kept: list[int], ref
         without = {
             key: places.events(places.boundary_K & (count_K - places.mark(place_NC[members[0]]) == len(groups) - 1))
             for key, members in groups.items()
+            if not any(index in protected for index in members)
         }
+        if not without:
+            return common_K
         worst = max(without, key=lambda key: (without[key], -len(key), key))
         if without[worst] <= COSTLY * events and events * COARSEST_BYTES >= places.text_bytes:
             return common_K

@@ -1,7 +1,8 @@
 """Model folders: config.json and model.safetensors, in the layout of Hugging Face.
 
 Invariants: a folder is only ever read as JSON and safetensors, and no code in it or named by it is run; a model that
-loads has every tensor it needs, in the shape it needs, and reads bytes; the process's random state is left as it was.
+loads has every tensor it needs, in the shape it needs, and reads bytes or has a tokenizer; the process's random state
+is left as it was.
 """
 
 import json
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 WEIGHTS_FILE = "model.safetensors"
 CONFIG_FILE = "config.json"
+TOKENIZER_FILE = "tokenizer.json"
 ADAPTER_FILE = "adapter_config.json"
 """Where peft is installed, transformers loads the weights that this file names instead of the folder's."""
 
@@ -56,22 +58,29 @@ def load_model(folder: Path, device: str = "cpu", dtype: torch.dtype = torch.flo
 
 def read_config(folder: Path) -> dict[str, Any]:
     """The content of config.json."""
-    path = folder / CONFIG_FILE
+    if not (folder / CONFIG_FILE).exists():
+        raise ModelRefused("no_config", f"{folder} has no config.json: give a folder in the Hugging Face layout")
+    return read_object(folder / CONFIG_FILE)
+
+
+def read_object(path: Path) -> dict[str, Any]:
+    """The object in a JSON file. Raises ModelRefused with code `config`."""
     try:
-        config = json.loads(path.read_text("utf-8"))
-    except FileNotFoundError:
-        raise ModelRefused(
-            "no_config", f"{folder} has no config.json: give a folder in the Hugging Face layout"
-        ) from None
+        content = json.loads(path.read_text("utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         raise ModelRefused("config", f"{path} is not JSON ({error})") from None
-    if not isinstance(config, dict):
+    if not isinstance(content, dict):
         raise ModelRefused("config", f"{path} is not a JSON object")
-    return config
+    return content
+
+
+def has_tokenizer(folder: Path) -> bool:
+    """Whether the model reads tokens; one without a tokenizer reads bytes."""
+    return (folder / TOKENIZER_FILE).exists()
 
 
 def check_config(config: dict[str, Any], folder: Path) -> None:
-    """Refuse what would need foreign code, a class this transformers has not, or a tokenizer."""
+    """Refuse what would need foreign code, a class this transformers has not, or text that nobody can read."""
     if "auto_map" in config:
         raise ModelRefused("remote_code", f"{folder} names its own code (auto_map), and no code is hosted")
     if named := next(named_kernels(config), None):
@@ -83,10 +92,11 @@ def check_config(config: dict[str, Any], folder: Path) -> None:
     kind = config.get("model_type")
     if not isinstance(kind, str) or kind not in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
         raise ModelRefused("architecture", f"{folder} is a {kind!r}, which this transformers cannot run as a decoder")
-    if config.get("vocab_size") != VOCABULARY:
+    if not has_tokenizer(folder) and config.get("vocab_size") != VOCABULARY:
         raise ModelRefused(
             "vocabulary",
-            f"{folder} has vocab_size {config.get('vocab_size')}: a model reads bytes here, it must be 256",
+            f"{folder} has vocab_size {config.get('vocab_size')} and no {TOKENIZER_FILE}: give its tokenizer; without "
+            "one a model reads bytes, and it must be 256",
         )
 
 

@@ -5,9 +5,12 @@ first; the limit is exceeded only by a single version that is larger than it.
 """
 
 from collections import OrderedDict
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from models.host.folders import load_model
+from models.errors import ModelRefused, StoreError
+from models.host.adapters import is_adapter, read_adapter_config
+from models.host.hosted import Hosted, load_hosted
 from models.store import Store
 
 if TYPE_CHECKING:
@@ -21,7 +24,7 @@ class Library:
         self.store = store
         self.device = device
         self.capacity_bytes = capacity_bytes
-        self._models: OrderedDict[bytes, PreTrainedModel] = OrderedDict()
+        self._models: OrderedDict[bytes, Hosted] = OrderedDict()
         self._sizes: dict[bytes, int] = {}
 
     def __len__(self) -> int:
@@ -32,15 +35,38 @@ class Library:
         """Weights held now."""
         return sum(self._sizes.values())
 
-    def model(self, manifest_hash: bytes) -> "PreTrainedModel":
-        """The version of that hash, from memory or from the store. Raises StoreError or ModelRefused."""
+    def hosted(self, manifest_hash: bytes) -> Hosted:
+        """The version of that hash, from memory or from the store. Raises StoreError or ModelRefused.
+
+        An adapter names its base by the hash of the base's manifest, in hexadecimal.
+        """
         if manifest_hash not in self._models:
-            self._make_room(self.store.get(manifest_hash).size_bytes)
-            model = load_model(self.store.materialize(manifest_hash), self.device)
-            self._models[manifest_hash] = model
-            self._sizes[manifest_hash] = sum(tensor.nbytes for tensor in model.state_dict().values())
+            folder = self.store.materialize(manifest_hash)
+            base = self._base(folder) if is_adapter(folder) else None
+            size_bytes = self.store.get(manifest_hash).size_bytes
+            self._make_room(size_bytes if base is None else self.store.get(base).size_bytes)
+            hosted = load_hosted(folder, self.device, base=None if base is None else self.store.materialize(base))
+            self._models[manifest_hash] = hosted
+            self._sizes[manifest_hash] = sum(tensor.nbytes for tensor in hosted.model.state_dict().values())
         self._models.move_to_end(manifest_hash)
         return self._models[manifest_hash]
+
+    def model(self, manifest_hash: bytes) -> "PreTrainedModel":
+        """The version of that hash, from memory or from the store. Raises StoreError or ModelRefused."""
+        return self.hosted(manifest_hash).model
+
+    def _base(self, folder: Path) -> bytes:
+        """The manifest hash of an adapter's base, which is in the store."""
+        name = read_adapter_config(folder).base_model_name_or_path
+        try:
+            base = bytes.fromhex(name)
+            self.store.get(base)
+        except (ValueError, StoreError):
+            raise ModelRefused(
+                "adapter_base",
+                f"{folder} is over {name!r}: set base_model_name_or_path to the manifest hash of a stored version",
+            ) from None
+        return base
 
     def _make_room(self, wanted_bytes: int) -> None:
         while self._models and self.resident_bytes + wanted_bytes > self.capacity_bytes:

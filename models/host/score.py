@@ -1,17 +1,113 @@
-"""Scoring: the probability that a model gives to each byte of a window, given the bytes before it.
+"""Scoring: what a model says of any text, as exact log-probabilities between the offsets at which its tokens end.
 
-Invariants: natural logarithms; what the model says is what is returned, NaN included, for validators judge; memory
-holds the logits of one batch. B windows of T bytes.
+Invariants: natural logarithms; what the model says is what is returned, NaN included, for validators judge; a row's
+result does not depend on the rows beside it, within 1e-4 in float32; memory holds one batch's hidden states and the
+logits of a few positions.
+
+A text longer than a model's context is read in overlapping windows of tokens, each token being predicted from at least
+half of the context (stride = context // 2). W texts, C tokens or cuts of all of them.
 """
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
+from models.host.batches import Span, cut_spans, next_batch, pad, places
+from models.host.hosted import Hosted
+from models.text.align import Scores
+
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
+
+CPU_BATCH_TOKENS = 2048
+"""Quickest on a CPU, as measured: what a layer works on stays in its caches."""
+DEVICE_BATCH_TOKENS = 8192
+"""The first batch on an accelerator; from its use of memory the size of the next ones is found."""
+MOST_BATCH_TOKENS = 1 << 17
+"""Larger batches are no quicker."""
+MEMORY_SHARE = 0.5
+"""Of an accelerator's free memory, what a batch may fill: the rest is for logits and for what is cut in pieces."""
+
+Result = TypeVar("Result")
+
+
+def score_windows(
+    hosted: Hosted, texts: Sequence[bytes], *, batch_tokens: int | None = None, stride: int | None = None
+) -> Scores:
+    """Natural log-probabilities of `texts` between the model's own cuts.
+
+    `batch_tokens`: padded tokens in a batch, found for the device where None. `stride`: how many tokens a later window
+    of a long text predicts, 1 to the context. Raises TextError where a tokenizer gets no UTF-8, ModelRefused
+    (`lossy_tokenizer`) where its tokens do not spell the text.
+    """
+    reading = hosted.reader.read(texts)
+    stride = min(max(1, stride or hosted.context_tokens // 2), hosted.context_tokens)
+    spans = cut_spans(reading.start_W, hosted.context_tokens, stride)
+    return reading.scores(score_spans(hosted, reading.token_C, spans, batch_tokens))
+
+
+def score_spans(
+    hosted: Hosted, token_C: npt.NDArray[np.int32], spans: list[Span], batch_tokens: int | None = None
+) -> npt.NDArray[np.float32]:
+    """Natural log-probability float32 [C] of each token that a span predicts, 0 for the others."""
+    log_probability_C = np.zeros(len(token_C), np.float32)
+    target_C = torch.from_numpy(token_C.astype(np.int64)).to(hosted.model.device)
+
+    def score_batch(batch: list[Span]) -> tuple[npt.NDArray[np.int64], torch.Tensor]:
+        token_BT = pad(token_C, batch)
+        place, target = places(batch, token_BT.shape[1])
+        hidden_BTH = hosted.head.hidden(torch.from_numpy(token_BT).to(target_C.device))
+        hidden_PH = hidden_BTH.flatten(0, 1)
+        if len(place) < len(hidden_PH):
+            hidden_PH = hidden_PH[torch.from_numpy(place).to(target_C.device)]
+        return target, hosted.head.log_probability(hidden_PH, target_C[torch.from_numpy(target).to(target_C.device)])
+
+    # Results stay where they were computed until all are: copying each would make the device wait for it.
+    for target, values in over_batches(hosted, spans, score_batch, batch_tokens):
+        log_probability_C[target] = values.cpu().numpy()
+    return log_probability_C
+
+
+def over_batches(
+    hosted: Hosted, spans: list[Span], work: Callable[[list[Span]], Result], batch_tokens: int | None
+) -> list[Result]:
+    """`work` on batches of spans of like length, in no order, each in memory that is there."""
+    spans = sorted(spans, key=lambda span: -span.length)
+    lengths = [span.length for span in spans]
+    results: list[Result] = []
+    first = 0
+    untried = CPU_BATCH_TOKENS if hosted.model.device.type == "cpu" else DEVICE_BATCH_TOKENS
+    with torch.inference_mode():
+        while first < len(spans):
+            budget = min(batch_tokens or hosted.batch_tokens or untried, hosted.head.most_tokens)
+            last = next_batch(lengths, first, budget)
+            try:
+                results.append(measured(hosted, lambda: work(spans[first:last]), lengths[first] * (last - first)))  # noqa: B023
+            except torch.OutOfMemoryError:
+                if last - first == 1:
+                    raise
+                batch_tokens = hosted.batch_tokens = lengths[first] * (last - first) // 2
+                torch.cuda.empty_cache()
+                continue
+            first = last
+    return results
+
+
+def measured(hosted: Hosted, work: Callable[[], Result], tokens: int) -> Result:
+    """The result of a batch; on a GPU the first one's use of memory decides how large the next ones are."""
+    device = hosted.model.device
+    if device.type != "cuda" or hosted.batch_tokens is not None:
+        return work()
+    torch.cuda.reset_peak_memory_stats(device)
+    before = torch.cuda.memory_allocated(device)
+    result = work()
+    per_token = max(1, torch.cuda.max_memory_allocated(device) - before) / tokens
+    free = torch.cuda.mem_get_info(device)[0] + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    hosted.batch_tokens = int(min(max(free * MEMORY_SHARE / per_token, CPU_BATCH_TOKENS), MOST_BATCH_TOKENS))
+    return result
 
 
 def score(model: "PreTrainedModel", text_BT: npt.NDArray[np.uint8], *, batch: int = 16) -> npt.NDArray[np.float32]:

@@ -85,15 +85,11 @@ def open_reader(folder: Path, config: dict[str, Any], vocabulary: int) -> Reader
     if not has_tokenizer(folder):
         return ByteReader()
     path = folder / TOKENIZER_FILE
+    described = read_object(path)
     try:
-        content = path.read_text("utf-8")
-        tokenizer, spelling = guarded(lambda: open_tokenizer(content))
-    except ModelRefused:
-        raise
-    except Exception as error:
-        # The library raises a bare Exception for whatever is wrong in the file.
-        first_line = str(error).strip().partition("\n")[0]
-        raise ModelRefused("tokenizer", f"{path} is not a tokenizer ({first_line})") from None
+        tokenizer, spelling = guarded(lambda: open_tokenizer(described))
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise ModelRefused("tokenizer", f"{path} is not a tokenizer's file ({error!r})") from None
     if len(spelling.bytes_V) > vocabulary:
         raise ModelRefused(
             "vocabulary",

@@ -249,10 +249,12 @@ def differs(spelled: bytes, marked: bytes, spelling: Spelling) -> ModelRefused:
 
 
 def guarded(call: Callable[[], Result]) -> Result:
-    """What `call` returns; a panic in the tokenizers library, which is no Exception, as ModelRefused `tokenizer`."""
+    """What `call` returns. Whatever the tokenizers library raises becomes ModelRefused with code `tokenizer`."""
     try:
         return call()
     except BaseException as error:
-        if type(error).__name__ != "PanicException":
+        # The library raises a bare Exception for what is wrong in a file, and panics, which are no Exception.
+        if type(error) is not Exception and type(error).__name__ != "PanicException":
             raise
-        raise ModelRefused("tokenizer", f"the tokenizer broke down ({error}): check tokenizer.json") from None
+        first_line = str(error).strip().partition("\n")[0]
+        raise ModelRefused("tokenizer", f"the tokenizer does not work ({first_line}): check tokenizer.json") from None

@@ -41,17 +41,18 @@ class Spelling:
         return self.bytes_V[token].replace(self.space, b" ")
 
 
-def open_tokenizer(content: str) -> tuple[Tokenizer, Spelling]:
-    """The tokenizer of a tokenizer.json, and its spelling. Raises what the library raises where it cannot be read.
+def open_tokenizer(description: dict[str, Any]) -> tuple[Tokenizer, Spelling]:
+    """The tokenizer that a tokenizer.json describes, and its spelling. Raises what the library raises where it cannot.
 
-    Truncation and padding are switched off. Unicode composition (NFC) is left out: it changes no composed text, and
-    without it decomposed text is spelled as it stands.
+    Truncation and padding are switched off. Special tokens that stand in a text are text: to take them for what they
+    name would let a text end or begin in its middle. Unicode composition (NFC) is left out: it changes no composed
+    text, and without it decomposed text is spelled as it stands.
     """
-    description = json.loads(content)
-    description["normalizer"] = without_composition(description.get("normalizer"))
+    description = description | {"normalizer": without_composition(description.get("normalizer"))}
     tokenizer = Tokenizer.from_str(json.dumps(description))
     tokenizer.no_truncation()
     tokenizer.no_padding()
+    tokenizer.encode_special_tokens = True
     return tokenizer, read_spelling(tokenizer, description)
 
 

@@ -23,8 +23,9 @@ class NeuronFinding(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         uid: the neuron.
-        failure: why it got no value this epoch, as "late|dead|invalid: sentence"; empty if it answered.
+        failure: why it got no value this epoch, as "late|dead|invalid|refused: sentence"; empty if it answered.
         admitted: its new version was admitted.
+        looked_up: windows that it predicts above 0.99 per byte where nobody else exceeds 0.5.
     """
 
     uid: int
@@ -34,6 +35,7 @@ class NeuronFinding(msgspec.Struct, frozen=True, kw_only=True):
     account_bits: float | None = None
     share_bits: float | None = None
     admitted: bool = False
+    looked_up: int = 0
     failure: str = ""
 
 

@@ -14,6 +14,7 @@ def make_finding(asked: Asked, valuation: Valuation) -> Finding:
     measured = {
         row.uid: float(values.bits_per_byte_N[index]) for index, row in enumerate(asked.rows, start=1) if row.present
     }
+    measured |= asked.aside
     shares = sum_by_uid(asked.round_, values.share_bits_N)
     uids = sorted({*measured, *asked.failures, *(uid for uid in books.accounts)})
     admitted = {int(uid_N[row]) for row in valuation.fitted.admitted_A}
@@ -27,6 +28,7 @@ def make_finding(asked: Asked, valuation: Valuation) -> Finding:
             account_bits=books.accounts.get(uid, 0) / NANO,
             share_bits=shares.get(uid, 0.0),
             admitted=uid in admitted,
+            looked_up=asked.looked_up.get(uid, 0),
             failure=asked.failures.get(uid, ""),
         )
         for uid in uids

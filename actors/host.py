@@ -13,16 +13,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
-import numpy as np
 import torch
 
 from actors.miner import Job, make_version
-from actors.wire import Answer, Query, check_query, sign_answer
+from actors.wire import Answer, Query, Said, WireError, check_query, sign_answer
 from ledger.keys import Keypair
 from ledger.wallet import Wallet
 from models.host.library import Library
-from models.host.score import score
+from models.host.next_byte import next_byte
+from models.host.score import score_windows
 from models.store import Store
+from models.text.align import Scores, take_windows
 from models.text.corpus import Corpus
 
 
@@ -48,12 +49,11 @@ class Part(msgspec.Struct, frozen=True):
 
 
 class ScoreRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """One batch for one version: parts of several validators' queries, scored together."""
+    """One request to one version: parts of several validators' queries, answered together."""
 
     version: bytes
     wallet: str
     parts: tuple[Part, ...]
-    batch: int
 
 
 @dataclass(frozen=True)
@@ -90,31 +90,36 @@ class Host:
         return os.getpid()
 
     def score(self, request: ScoreRequest, *queries: Query) -> tuple[ScoreReceipt, list[Answer]]:
-        """Score a batch; one signed answer a part.
+        """Answer a request; one signed answer a part.
 
         Raises:
             WireError: a query is not what it claims to be.
-            StoreError, ModelRefused: the version cannot be loaded.
+            StoreError, ModelRefused, TextError: the version cannot be loaded, or cannot read the text.
         """
         began = time.perf_counter()
         for query in queries:
             check_query(query, genesis=self._settings.genesis)
-        texts = [queries[part.query].text_WT[part.first : part.last] for part in request.parts]
-        log_probability_WE = score(self._library.model(request.version), np.concatenate(texts), batch=request.batch)
+        if len({query.panel for query in queries}) > 1:
+            raise WireError("the queries are of different panels, and a network has one")
+        texts = [
+            text.tobytes() for part in request.parts for text in queries[part.query].text_WT[part.first : part.last]
+        ]
+        hosted = self._library.hosted(request.version)
+        said: Said = score_windows(hosted, texts) if queries[0].panel == "segments" else next_byte(hosted, texts)
         keypair = self._hotkey(request.wallet)
         answers, row = [], 0
         for part in request.parts:
-            rows = part.last - part.first
+            last = row + part.last - part.first
             answers.append(
                 sign_answer(
                     keypair,
                     query=queries[part.query].digest,
                     version=request.version,
                     first=part.first,
-                    log_probability_WE=log_probability_WE[row : row + rows],
+                    said=take_windows(said, row, last) if isinstance(said, Scores) else said[row:last],
                 )
             )
-            row += rows
+            row = last
         return ScoreReceipt(row, time.perf_counter() - began), answers
 
     def work(self, job: Job) -> JobReceipt:

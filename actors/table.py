@@ -4,22 +4,25 @@ Invariants:
 * a row is whole or absent: one bad or missing batch of a version leaves the version out, with the reason;
 * what the collective knew is never paid again: when one of its members cannot be asked, nobody is new this epoch.
 
-Legend: W windows, E events a window, N rows, M = W·E events.
+Legend: W windows, N rows, M events.
 """
 
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
+from actors.answers import gather
+from actors.laid import Laid
+from actors.next_byte import lay_next_byte
 from actors.rows import Row
-from actors.wire import Answer, Query, WireError, check_answer
+from actors.segments import lay_segments
+from actors.wire import Answer, Query
 from ledger.extrinsics import BASELINE_MANIFEST
 from models.text.windows import Windows
-from models.value.errors import RoundError
-from models.value.round import Round, quantise
+from models.value.panel import looked_up
+from models.value.round import UNITS_PER_BIT, Round
 
 
 @dataclass(frozen=True)
@@ -29,17 +32,24 @@ class Asked:
     Attributes:
         round_: the table that is valued.
         rows: what stands in its rows after the baseline.
-        failures: for each uid whose present version has no row why, as "late|dead|invalid: sentence".
+        window_M, offset_M: each event's window, and its first byte there.
+        failures: for each uid whose present version has no row why, as "late|dead|invalid|refused: sentence".
+        aside: by uid, bits per byte of a present version that is only measured, by its own tokens.
+        looked_up: by uid, windows that its versions predict above 0.99 per byte where nobody else exceeds 0.5.
     """
 
     round_: Round
     rows: tuple[Row, ...]
+    window_M: NDArray[np.int32]
+    offset_M: NDArray[np.int32]
     failures: dict[int, str] = field(default_factory=dict)
+    aside: dict[int, float] = field(default_factory=dict)
+    looked_up: dict[int, int] = field(default_factory=dict)
 
     @property
     def answered(self) -> frozenset[int]:
         """The uids whose present version answered."""
-        return frozenset(row.uid for row in self.rows if row.present)
+        return frozenset([*self.aside, *(row.uid for row in self.rows if row.present)])
 
 
 def assemble(
@@ -60,54 +70,43 @@ def assemble(
         rows: the versions that were asked, in the table's order.
         owners: hotkeys by uid.
         operator: the key that may answer for versions whose publisher is gone.
+        windows: as they were drawn, with the bytes that the query holds back.
         baseline_256: natural log-probabilities of the bytes under p_0.
         failures: by manifest, why the pool has no answer.
 
     Raises:
         RoundError: nothing can be valued.
     """
-    batches: dict[bytes, list[Answer]] = defaultdict(list)
-    for answer in answers:
-        if answer.query == query.digest:
-            batches[answer.version].append(answer)
-    kept: list[Row] = []
-    columns = [quantise(baseline_256[windows.text_WT[:, 1:]].ravel())]
-    lost: dict[bytes, str] = dict(failures)
-    for row in rows:
-        if row.manifest in lost:
-            continue
-        try:
-            columns.append(_column(row, batches[row.manifest], query, {owners.get(row.uid, operator), operator}))
-            kept.append(row)
-        except (WireError, RoundError) as error:
-            lost[row.manifest] = f"invalid: {error}"
+    said, lost = gather(rows, answers, query, owners=owners, operator=operator, failures=failures)
+    lay = lay_segments if query.panel == "segments" else lay_next_byte
+    laid = lay(rows, said, windows, baseline_256)
+    lost |= laid.lost
     whole = all(row.manifest not in lost for row in rows if row.member)
-    width = windows.text_WT.shape[1] - 1
     round_ = Round(
-        matrix_NM=np.stack(columns),
-        manifests=(BASELINE_MANIFEST, *(row.manifest for row in kept)),
-        uid_N=np.array([-1, *(row.uid for row in kept)], dtype=np.int32),
-        member_N=np.array([True, *(row.member for row in kept)]),
-        new_N=np.array([False, *(row.new and whole for row in kept)]),
-        stratum_M=np.repeat(windows.stratum_W, width),
-        document_M=np.repeat(windows.document_W, width),
-        fold_M=np.repeat(windows.fold_W, width),
-        bytes_M=np.ones(windows.text_WT.shape[0] * width, dtype=np.int32),
+        matrix_NM=laid.matrix_NM,
+        manifests=(BASELINE_MANIFEST, *(row.manifest for row in laid.rows)),
+        uid_N=np.array([-1, *(row.uid for row in laid.rows)], dtype=np.int32),
+        member_N=np.array([True, *(row.member for row in laid.rows)]),
+        new_N=np.array([False, *(row.new and whole for row in laid.rows)]),
+        stratum_M=windows.stratum_W[laid.window_M],
+        document_M=windows.document_W[laid.window_M],
+        fold_M=windows.fold_W[laid.window_M],
+        bytes_M=laid.bytes_M,
         strata=strata,
     )
-    silent = {row.uid: lost[row.manifest] for row in rows if row.manifest in lost and row.present}
-    return Asked(round_, tuple(kept), silent)
+    return Asked(
+        round_=round_,
+        rows=laid.rows,
+        window_M=laid.window_M,
+        offset_M=laid.offset_M,
+        failures={row.uid: lost[row.manifest] for row in rows if row.manifest in lost and row.present},
+        aside={row.uid: bits for row, bits in laid.aside.items() if row.present},
+        looked_up=_looked_up(laid, len(windows.text_WT)),
+    )
 
 
-def _column(row: Row, batches: Sequence[Answer], query: Query, signers: set[bytes]) -> NDArray[np.int32]:
-    windows, width = query.text_WT.shape
-    column_WE = np.zeros((windows, width - 1), dtype=np.int32)
-    seen_W = np.zeros(windows, dtype=bool)
-    for answer in batches:
-        check_answer(answer, query, version=row.manifest, signers=signers)
-        span = slice(answer.first, answer.first + len(answer.log_probability_WE))
-        column_WE[span] = quantise(answer.log_probability_WE)
-        seen_W[span] = True
-    if not seen_W.all():
-        raise WireError(f"{int((~seen_W).sum())} of {windows} windows have no answer")
-    return column_WE.ravel()
+def _looked_up(laid: Laid, windows: int) -> dict[int, int]:
+    log_probability_NM = laid.matrix_NM * (np.log(2.0) / UNITS_PER_BIT)
+    uids = [row.uid for row in laid.rows]
+    found = looked_up(log_probability_NM, laid.window_M, laid.bytes_M, windows=windows, owner_N=[-1, *uids])
+    return {uid: found.known[uid] for uid in uids if found.known[uid]}

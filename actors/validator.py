@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import msgspec
+import numpy as np
 
 from actors.ballot import Ballot, Finding, NoBallot, load_ballot, proposed_members, save_ballot
 from actors.finding import make_finding
@@ -124,11 +125,20 @@ class Validator:
             Refusal: the replica is not at the open block of this epoch.
             TextError: the held-out text has too few windows.
         """
+        return self._query(epoch, self._drawn(epoch))
+
+    def _drawn(self, epoch: int) -> Windows:
         scalars = self._chain.state.globals
         if (scalars.epoch, scalars.phase) != (epoch, "open"):
             raise Refusal("wrong_epoch", f"the replica is in epoch {scalars.epoch} ({scalars.phase}), not in {epoch}")
-        windows = self._windows(self._seed_signature(epoch))
-        return sign_query(self._keypair, genesis=self._chain.genesis_hash, epoch=epoch, text_WT=windows.text_WT)
+        return self._windows(self._seed_signature(epoch))
+
+    def _query(self, epoch: int, windows: Windows) -> Query:
+        """In the next_byte panel the last byte of each window stays here."""
+        panel = self._chain.genesis.panel
+        shown_WT = windows.text_WT if panel == "segments" else np.ascontiguousarray(windows.text_WT[:, :-1])
+        genesis = self._chain.genesis_hash
+        return sign_query(self._keypair, genesis=genesis, epoch=epoch, panel=panel, text_WT=shown_WT)
 
     def value(self, epoch: int, failures: Mapping[bytes, str], *answers: Sequence[Answer]) -> Finding:
         """Value what was answered, write the evidence, and fix this epoch's ballot.
@@ -146,13 +156,12 @@ class Validator:
         kept = load_ballot(path)
         if kept is not None:
             return kept.finding
-        query = self.draw(epoch)
-        windows = self._windows(self._seed_signature(epoch))
+        windows = self._drawn(epoch)
         asked = assemble(
             rows=rows_to_ask(self._chain.state),
             owners={neuron.uid: neuron.hotkey for neuron in self._chain.state.neurons()},
             operator=self._chain.genesis.keeper,
-            query=query,
+            query=self._query(epoch, windows),
             windows=windows,
             baseline_256=self._corpus.baseline_log_probability(),
             strata=self._corpus.strata,

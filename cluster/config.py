@@ -15,6 +15,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from cluster.errors import ConfigurationError
+from ledger.genesis import Panel
 from ledger.parameters import Parameters
 from models.errors import ArchitectureError
 from models.host.architectures import Architecture, check_architecture
@@ -24,6 +25,9 @@ from models.train.settings import TrainSettings
 Name = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9._-]{0,62}$")]
 Positive = Annotated[int, Meta(ge=1)]
 Seconds = Annotated[float, Meta(gt=0)]
+
+LEAST_NEXT_BYTE_WINDOWS = 512
+"""In the next_byte panel a window is one event: two folds, each of as many as weights are fitted on by stratum."""
 
 DEFAULT_NETWORK = "local.toml"
 OPERATOR = "operator"
@@ -40,19 +44,20 @@ class Identity(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Questions(Struct, frozen=True, forbid_unknown_fields=True):
-    """`[query]`: how much text each validator draws an epoch, and how it is sent.
+    """`[query]`: what peers are asked, how much text each validator draws an epoch, and how it is sent.
 
     Attributes:
+        panel: segments (models score whole windows, which hosts see) or next_byte (peers see windows without their
+            last byte, and answer the distribution of that byte). Fixed at genesis.
         windows: how many each validator draws.
-        window_bytes: their length; the first byte is context, the others are events.
+        window_bytes: their length; in segments the first byte is context, in next_byte the last is asked for.
         request: windows in one call to a host, of all validators together.
-        batch: windows in one forward pass.
     """
 
+    panel: Panel = "segments"
     windows: Annotated[int, Meta(ge=8, le=100_000)] = 144
     window_bytes: Annotated[int, Meta(ge=16, le=65_536)] = 129
     request: Annotated[int, Meta(ge=1, le=65_536)] = 96
-    batch: Annotated[int, Meta(ge=1, le=65_536)] = 16
 
 
 class Placement(Struct, frozen=True, forbid_unknown_fields=True):
@@ -144,20 +149,24 @@ def load_network(path: Path | None = None, overrides: Sequence[str] = ()) -> Net
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise ConfigurationError(str(path or DEFAULT_NETWORK), f"cannot be read as TOML: {error}") from error
     for override in overrides:
-        _override(document, override)
+        override_field(document, override)
     try:
         network = msgspec.convert(document, Network)
     except msgspec.ValidationError as error:
-        raise _named(str(error)) from error
+        raise named_error(str(error)) from error
     _check(network)
     return network
 
 
-def _override(document: dict[str, Any], override: str) -> None:
-    """Set one field in place. The value is read as TOML; what is not TOML is text."""
+def override_field(document: dict[str, Any], override: str) -> None:
+    """Set one field of a TOML document in place, from "section.field=value". The value is read as TOML, else as text.
+
+    Raises:
+        ConfigurationError: there is no such place.
+    """
     path, equals, text = override.partition("=")
     steps = path.strip().split(".")
-    if not equals or len(steps) < 2 or not all(steps):
+    if not equals or not all(steps):
         raise ConfigurationError(f"--set {override}", "expected section.field=value, such as query.windows=96")
     try:
         value = tomllib.loads(f"value = {text}")["value"]
@@ -181,8 +190,10 @@ def _step_into(place: Any, step: str, path: str) -> Any:
     return place.setdefault(step, {})
 
 
-def _named(message: str) -> ConfigurationError:
-    """msgspec's message ends with the place: "Expected `int`, got `str` - at `$.query.windows`"."""
+def named_error(message: str) -> ConfigurationError:
+    """msgspec's message, which ends with the place ("Expected `int`, got `str` - at `$.query.windows`"), as an error
+    that names the field.
+    """
     what, _, where = message.partition(" - at `$")
     field = where.rstrip("`").lstrip(".") or "the file"
     return ConfigurationError(field, what[0].lower() + what[1:])
@@ -198,6 +209,7 @@ def _check(network: Network) -> None:
         seen.add(name)
     if len(entries) > network.ledger.max_uids:
         raise ConfigurationError("ledger.max_uids", f"is {network.ledger.max_uids}, below the {len(entries)} neurons")
+    _check_panel(network)
     peers = {peer.name: peer for peer in network.peers}
     for index, peer in enumerate(network.peers):
         try:
@@ -215,3 +227,12 @@ def _check(network: Network) -> None:
         ):
             if length > context:
                 raise ConfigurationError(field, f"is {length}, above the context of {peer.name} ({context} bytes)")
+
+
+def _check_panel(network: Network) -> None:
+    query = network.query
+    if query.panel == "next_byte" and query.windows < LEAST_NEXT_BYTE_WINDOWS:
+        raise ConfigurationError(
+            "query.windows",
+            f"is {query.windows}; a window is one event in the next_byte panel, which needs {LEAST_NEXT_BYTE_WINDOWS}",
+        )

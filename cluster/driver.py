@@ -6,40 +6,29 @@ Invariants:
 * one driver a home at a time, by lease; if the lease is lost it stops before the next step.
 """
 
-import logging
-import os
-import signal
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import msgspec
-import ray
-from ray.exceptions import RayError
 
 from actors.host import Host
 from cluster.calls import ask_each
 from cluster.config import Network
 from cluster.epoch import Step, epoch_after, steps_left
-from cluster.errors import ClusterError, HomeInUse
+from cluster.errors import HomeInUse
 from cluster.founding import find_genesis, found
 from cluster.home import Home
 from cluster.jobs import enlist, train
 from cluster.lease import Lease, hold_lease
 from cluster.place.crew import end_crew, start_crew
+from cluster.place.ray import joined_ray
 from cluster.questions import ask_versions, draw
 from cluster.report import EpochRecord, Seconds, append_epoch, epoch_record, neuron_records
 from cluster.run import Run, Work, wallets_by_hotkey
 from cluster.sealing import make_final, seal
 from cluster.show import Quiet, Show
-from ledger.genesis import Genesis
 from models.text.prepare import prepare_corpus
-
-LOCAL = "local"
-"""The address that starts Ray on this machine."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +77,7 @@ def run_network(
             show.note(f"this text has no stratum {name!r}")
         genesis = genesis or found(network, home)
         home.resolved.write_bytes(msgspec.json.format(msgspec.json.encode(network), indent=2))
-        with _ray(address, genesis, show):
+        with joined_ray(address, genesis.hash.hex(), show):
             show.step("starting the actors")
             crew = start_crew(network, home, genesis, host_class=host_class)
             try:
@@ -99,29 +88,6 @@ def run_network(
             finally:
                 show.step("stopping the actors")
                 end_crew(crew)
-
-
-@contextmanager
-def _ray(address: str | None, genesis: Genesis, show: Show) -> Iterator[None]:
-    """Join a Ray cluster, or be one; left and ended as it was found."""
-    where = address or os.environ.get("RAY_ADDRESS") or LOCAL
-    show.step("starting Ray" if where == LOCAL else f"joining Ray at {where}")
-    local: dict[str, Any] = {"include_dashboard": False, "num_cpus": max(2, os.cpu_count() or 1)}
-    options = local if where == LOCAL else {}
-    before = signal.getsignal(signal.SIGTERM)
-    try:
-        ray.init(
-            address=where, namespace=genesis.hash.hex(), log_to_driver=False, logging_level=logging.ERROR, **options
-        )
-    except (ConnectionError, RuntimeError, ValueError, RayError) as error:
-        raise ClusterError(f"Ray at {where}: {str(error).splitlines()[0]}") from error
-    if threading.current_thread() is threading.main_thread():
-        # Ray takes SIGTERM for itself and prints a trace; the handler that was there ends the run cleanly.
-        signal.signal(signal.SIGTERM, before)
-    try:
-        yield
-    finally:
-        ray.shutdown()
 
 
 def _epoch(run: Run, lease: Lease) -> EpochRecord:

@@ -73,6 +73,7 @@ def make_genesis(network: Network, wallets: dict[str, Wallet]) -> Genesis:
             )
             for v in network.validators
         ),
+        panel=network.query.panel,
     )
     try:
         validate_genesis(genesis)
@@ -105,6 +106,10 @@ def _check_same(network: Network, genesis: Genesis) -> None:
         raise ConfigurationError("network.name", f"is {network.network.name!r}, but this home is {genesis.network!r}")
     if network.network.development != genesis.development:
         raise ConfigurationError("network.development", "was fixed at genesis; found a new home to change it")
+    if network.query.panel != genesis.panel:
+        raise ConfigurationError(
+            "query.panel", f"was fixed at genesis as {genesis.panel}; found a new home to change it"
+        )
     for field in network.ledger.__struct_fields__:
         now, then = getattr(network.ledger, field), getattr(genesis.parameters, field)
         if now != then:

@@ -31,10 +31,10 @@ def draw(run: Run, work: Work) -> None:
 
 
 def ask_versions(run: Run, work: Work, view: View) -> None:
-    """Have every version score every window."""
+    """Have every version answer for every window."""
     names = sorted(work.queries)
     parts = join_parts([len(work.queries[name].text_WT) for name in names], run.network.query.request)
-    requests = make_requests(view, parts, run.wallets, run.network.query.batch)
+    requests = make_requests(view, parts, run.wallets)
     references = [ray.put(work.queries[name]) for name in names]
 
     def send(host: Handle, task: Task) -> Sequence[Reference]:
@@ -83,7 +83,7 @@ def join_parts(windows: Sequence[int], batch: int) -> list[tuple[Part, ...]]:
 
 
 def make_requests(
-    view: View, parts: Sequence[tuple[Part, ...]], wallets: Mapping[bytes, str], batch: int
+    view: View, parts: Sequence[tuple[Part, ...]], wallets: Mapping[bytes, str]
 ) -> dict[Task, ScoreRequest]:
     """One request a version and batch, signed by the publisher's wallet where it is here, else by the operator's."""
     hotkeys = {neuron.uid: neuron.hotkey for neuron in view.neurons}
@@ -92,7 +92,6 @@ def make_requests(
             version=row.manifest,
             wallet=wallets.get(hotkeys.get(row.uid, b""), OPERATOR),
             parts=joined,
-            batch=batch,
         )
         for row in view.rows
         for index, joined in enumerate(parts)

@@ -5,6 +5,7 @@ permitted neurons with stake are the first finality set.
 """
 
 from collections.abc import Iterable
+from typing import Literal
 
 import msgspec
 from msgspec import Struct
@@ -14,10 +15,15 @@ from ledger.errors import GenesisError
 from ledger.extrinsics import Name
 from ledger.keys import GENESIS_DOMAIN
 from ledger.parameters import Parameters, validate_parameters
-from ledger.units import PublicKey, Rao, blake2b_256
+from ledger.units import Hash32, PublicKey, Rao, blake2b_256
 
-PROTOCOL = 2
+PROTOCOL = 3
 """Changes when the same blocks would give another state."""
+
+Panel = Literal["segments", "next_byte"]
+"""What a network asks: `segments` shows whole windows, of which a model scores every position; `next_byte` shows
+windows without their last byte, and asks for the distribution of that byte.
+"""
 
 
 class GenesisNeuron(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -32,7 +38,9 @@ class GenesisNeuron(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 class Genesis(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Block 0's content.
 
-    `balances` are (public key, RAO), `stakes` (hotkey, coldkey, RAO); `keeper` signs the blocks.
+    `balances` are (public key, RAO), `stakes` (hotkey, coldkey, RAO); `keeper` signs the blocks. `panel`: what peers
+    are asked. `private_text`: the Merkle root over the sorted hashes of the held-out documents where these are not
+    public, None where they are; it stands before every seed, so that no text is chosen for what a seed draws from it.
     """
 
     network: Name
@@ -42,6 +50,8 @@ class Genesis(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     balances: tuple[tuple[PublicKey, Rao], ...] = ()
     stakes: tuple[tuple[PublicKey, PublicKey, Rao], ...] = ()
     neurons: tuple[GenesisNeuron, ...] = ()
+    panel: Panel = "segments"
+    private_text: Hash32 | None = None
     protocol: int = PROTOCOL
 
     @property

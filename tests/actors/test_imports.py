@@ -15,8 +15,11 @@ for module in modules:
     importlib.import_module(module)
 """
 
-PLAIN = ("ballot", "dispatch", "finding", "host", "keeper", "miner", "rows", "table", "validator", "wire")
-WITHOUT_TORCH = ("ballot", "dispatch", "finding", "keeper", "rows", "table", "validator", "wire")
+WITHOUT_TORCH = (
+    *("answers", "ballot", "dispatch", "finding", "keeper", "laid", "next_byte", "rows", "segments", "table"),
+    *("validator", "wire"),
+)
+PLAIN = (*WITHOUT_TORCH, "host", "miner")
 
 
 def modules_of(room: str) -> list[str]:

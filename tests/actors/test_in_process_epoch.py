@@ -1,5 +1,6 @@
 """Epochs of a whole network without Ray: what is voted, signed and kept, and what a restart changes."""
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -187,11 +188,10 @@ def test_a_hostile_answer_costs_its_peer_the_epoch_and_nobody_else(network: Any)
 
 def poisoned(hotkey: Any, answer: Any) -> Any:
     """The same answer with one NaN, signed by its peer."""
-    values = answer.log_probability_WE.copy()
-    values[0, 0] = np.nan
-    return sign_answer(
-        hotkey, query=answer.query, version=answer.version, first=answer.first, log_probability_WE=values
-    )
+    values = answer.said.log_probability_C.copy()
+    values[1] = np.nan
+    said = dataclasses.replace(answer.said, log_probability_C=values)
+    return sign_answer(hotkey, query=answer.query, version=answer.version, first=answer.first, said=said)
 
 
 def test_a_member_that_cannot_be_asked_makes_nobody_new(network: Any, versions: Any) -> None:

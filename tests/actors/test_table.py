@@ -11,6 +11,7 @@ from actors.table import Asked, assemble
 from actors.wire import Answer, sign_answer, sign_query
 from ledger.extrinsics import BASELINE_MANIFEST
 from ledger.keys import Keypair
+from models.text.align import byte_scores
 from models.text.windows import Windows
 from models.value.errors import RoundError
 from models.value.round import quantise
@@ -30,7 +31,7 @@ NEW = Row(b"n" * 32, uid=2, member=False, new=True, present=True)
 OLD = Row(b"o" * 32, uid=3, member=False, new=False, present=True)
 ROWS = (MEMBER, HELD_MEMBER, NEW, OLD)
 
-TEXT_WT = np.random.default_rng(0).integers(0, 256, (W, T), dtype=np.uint8)
+TEXT_WT = np.random.default_rng(0).integers(0, 128, (W, T), dtype=np.uint8)
 WINDOWS = Windows(
     text_WT=TEXT_WT,
     document_W=np.arange(W, dtype=np.int32),
@@ -39,8 +40,8 @@ WINDOWS = Windows(
     fold_W=np.array([0, 0, 1, 1] * (W // 4), dtype=np.int8),
     document_hash_W=np.zeros((W, 32), dtype=np.uint8),
 )
-QUERY = sign_query(keypair("validator"), genesis=bytes(32), epoch=1, text_WT=TEXT_WT)
-OTHER_QUERY = sign_query(keypair("another"), genesis=bytes(32), epoch=1, text_WT=TEXT_WT)
+QUERY = sign_query(keypair("validator"), genesis=bytes(32), epoch=1, panel="segments", text_WT=TEXT_WT)
+OTHER_QUERY = sign_query(keypair("another"), genesis=bytes(32), epoch=1, panel="segments", text_WT=TEXT_WT)
 BASELINE_256 = np.log(np.arange(1, 257) / np.arange(1, 257).sum())
 
 
@@ -56,7 +57,7 @@ def answer(row: Row, first: int = 0, last: int = W, *, values_WE=None, key=None,
         query=query.digest,
         version=row.manifest,
         first=first,
-        log_probability_WE=values_WE[first:last],
+        said=byte_scores(values_WE[first:last]),
     )
 
 
@@ -137,7 +138,7 @@ def test_what_is_no_probability_costs_its_version_and_no_other(wrong):
     others = [answer(row) for row in ROWS if row is not NEW]
     asked = lay_out([*others, answer(NEW, values_WE=values_WE)])
     assert asked.rows == (MEMBER, HELD_MEMBER, OLD)
-    assert asked.failures[2].startswith("invalid: 1 of 32 log-probabilities are above 0 or not a number")
+    assert asked.failures[2].startswith("invalid: 1 of 40 log-probabilities are above 0 or not a number")
     np.testing.assert_array_equal(asked.round_.matrix_NM, lay_out(others).round_.matrix_NM)
 
 

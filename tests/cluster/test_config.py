@@ -50,7 +50,7 @@ def test_overrides_reach_every_kind_of_field(tiny_toml: Path) -> None:
         ("query.window_bytes=4097", "query.window_bytes"),
         ("ledger.tempo=0", "ledger.tempo"),
         ("ledger.max_uids=3", "ledger.max_uids"),
-        ("validators=[]", "--set validators=[]"),
+        ("validators=[]", "validators"),
         ("placement.device='tpu'", "placement.device"),
         ("query", "--set query"),
     ],

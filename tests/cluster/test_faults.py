@@ -3,10 +3,10 @@
 import os
 import signal
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import ray
 
@@ -112,7 +112,7 @@ def _hostile_host() -> type:
                         query=answer.query,
                         version=answer.version,
                         first=answer.first,
-                        log_probability_WE=np.full_like(answer.log_probability_WE, 0.5),
+                        said=replace(answer.said, log_probability_C=answer.said.log_probability_C + 0.5),
                     )
                     for answer in answers
                 ]

@@ -10,8 +10,8 @@ from ledger.store.archive import import_chain
 from ledger.store.replay import verify
 
 RECORDED = Path(__file__).parent / "recorded"
-BLOCK_HASH = "4616a3cc73946deeb4469b34d4b71732d03852ba3eba1bccd13ef955848e137f"
-STATE_ROOT = "acb23727780aada6a2d42709eca8c401e63f3de3ea4252bf154b39ba64f4969c"
+BLOCK_HASH = "6b7e2dc9fee9eaf98d1e4ec581e40c93490846b035b64fe397f275d6a482c560"
+STATE_ROOT = "50d2733a24ed88ce9b1262a988c27c600765b9ca22823b3666287e77f139b0dd"
 
 
 def test_recorded_blocks_give_the_same_bits_again(tmp_path: Path) -> None:

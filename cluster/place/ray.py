@@ -1,0 +1,50 @@
+"""Ray for as long as a run lasts: a cluster that is joined, or one on this machine.
+
+Invariants: what was there before stays as it was: a joined cluster runs on, and a signal's handler stands again.
+"""
+
+import logging
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import ray
+from ray.exceptions import RayError
+
+from cluster.errors import ClusterError
+from cluster.show import Show
+
+LOCAL = "local"
+"""The address that starts Ray on this machine."""
+
+
+@contextmanager
+def joined_ray(address: str | None, namespace: str, show: Show) -> Iterator[None]:
+    """Join a Ray cluster, or be one; left and ended as it was found.
+
+    Args:
+        address: of a cluster; None takes `RAY_ADDRESS`, or starts Ray on this machine.
+        namespace: in which actors are named.
+
+    Raises:
+        ClusterError: there is no such cluster, or it does not let this process in.
+    """
+    where = address or os.environ.get("RAY_ADDRESS") or LOCAL
+    show.step("starting Ray" if where == LOCAL else f"joining Ray at {where}")
+    local: dict[str, Any] = {"include_dashboard": False, "num_cpus": max(2, os.cpu_count() or 1)}
+    options = local if where == LOCAL else {}
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        ray.init(address=where, namespace=namespace, log_to_driver=False, logging_level=logging.ERROR, **options)
+    except (ConnectionError, RuntimeError, ValueError, RayError) as error:
+        raise ClusterError(f"Ray at {where}: {str(error).splitlines()[0]}") from error
+    if threading.current_thread() is threading.main_thread():
+        # Ray takes SIGTERM for itself and prints a trace; the handler that was there ends the run cleanly.
+        signal.signal(signal.SIGTERM, before)
+    try:
+        yield
+    finally:
+        ray.shutdown()

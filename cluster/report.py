@@ -37,6 +37,8 @@ class NeuronRecord(Struct, frozen=True, kw_only=True):
         new_bits: what its new version added; 0 if it was tried and not admitted.
         account_bits: what its new bits of all epochs still earn.
         share_bits: what of the present collective's knowledge comes from its versions.
+        looked_up: windows that it predicts above 0.99 per byte where nobody else exceeds 0.5; the most that a
+            validator found.
         reason: why its status is not ok.
     """
 
@@ -55,6 +57,7 @@ class NeuronRecord(Struct, frozen=True, kw_only=True):
     stake_rao: int
     status: Status
     reason: str = ""
+    looked_up: int = 0
 
 
 class EpochRecord(Struct, frozen=True, kw_only=True):
@@ -137,6 +140,7 @@ def _neuron_record(
         stake_rao=stake_rao,
         status=status,
         reason=reason,
+        looked_up=max((f.looked_up for f in found if f), default=0),
     )
 
 

@@ -1,12 +1,13 @@
 """Tables for a person: an epoch's neurons, a run's epochs, the metagraph."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from rich.markup import escape
 from rich.table import Table
 
 import taoray
-from cluster.report import EpochRecord, Seconds
+from cluster.report import EpochRecord, NeuronRecord, Seconds
 from ledger.epoch.fixed import ONE_Q31
 from ledger.units import RAO_PER_TAO
 
@@ -29,7 +30,13 @@ def share(value: float) -> str:
 def plain_table(title: str, left: Sequence[str], right: Sequence[str]) -> Table:
     """A table whose first columns are text and whose others are numbers."""
     table = Table(
-        title=title, title_justify="left", box=None, pad_edge=False, collapse_padding=True, header_style="bold"
+        title=title,
+        title_justify="left",
+        caption_justify="left",
+        box=None,
+        pad_edge=False,
+        collapse_padding=True,
+        header_style="bold",
     )
     for name in left:
         table.add_column(name, no_wrap=True)
@@ -59,7 +66,15 @@ def neuron_table(record: EpochRecord) -> Table:
             tao(neuron.stake_rao, 0).rstrip("."),
             neuron.status,
         )
+    table.caption = reasons(record.neurons)
     return table
+
+
+def reasons(neurons: Iterable[NeuronRecord]) -> str | None:
+    """Why a status is not ok, and who predicted what nobody else did, a line each; None where all is ordinary."""
+    lines = [f"{neuron.name} is {neuron.status}: {neuron.reason}" for neuron in neurons if neuron.reason]
+    lines += [f"{neuron.name} looked up {neuron.looked_up} windows" for neuron in neurons if neuron.looked_up]
+    return escape("\n".join(lines)) or None
 
 
 def epoch_line(record: EpochRecord) -> str:
@@ -127,6 +142,7 @@ def metagraph_table(rows: Sequence[dict[str, Any]], measured: Mapping[int, Epoch
             bits(neuron.bits_per_byte if neuron else None),
             neuron.status if neuron else "·",
         )
+    table.caption = reasons(found.values())
     return table
 
 

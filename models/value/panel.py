@@ -47,11 +47,10 @@ def check_distributions(log_probability_W256: Log) -> None:
         raise RoundError(f"{above} of {windows} distributions hold a probability above 1")
     sum_W = np.exp(log_probability_W256, dtype=np.float64).sum(axis=1)
     off_W = np.abs(sum_W - 1.0)
-    if (off_W > SUM_TOLERANCE).any():
+    wrong = int((off_W > SUM_TOLERANCE).sum())
+    if wrong:
         worst = sum_W[off_W.argmax()]
-        raise RoundError(
-            f"{int((off_W > SUM_TOLERANCE).sum())} of {windows} distributions do not sum to 1: {worst:.4g}"
-        )
+        raise RoundError(f"{wrong} of {windows} distributions do not sum to 1, one sums to {worst:.4g}")
 
 
 def check_certainty(log_probability_W256: Log, target_W: NDArray[np.uint8]) -> None:

@@ -17,7 +17,7 @@ from actors.validator import Validator, ValidatorSettings
 from actors.wire import Answer, Query
 from ledger.blocks import Kind
 from ledger.extrinsics import Call, Publish, Register, Transfer, encode_extrinsic, sign_extrinsic
-from ledger.genesis import Genesis, GenesisNeuron
+from ledger.genesis import Genesis, GenesisNeuron, Panel
 from ledger.keys import Keypair
 from ledger.parameters import Parameters
 from ledger.store.chain import Chain
@@ -77,8 +77,10 @@ class PlainNetwork:
         stakes_tao: Mapping[str, int],
         peers: Sequence[str] = ("ada", "grace", "echo"),
         parameters: Parameters | None = None,
+        panel: Panel = "segments",
+        windows: int = WINDOWS,
     ) -> None:
-        self.folder, self.corpus = folder, corpus
+        self.folder, self.corpus, self.panel, self.windows = folder, corpus, panel, windows
         names = (OPERATOR, *stakes_tao, *peers)
         self.wallets = {name: self._wallet(name) for name in names}
         self.genesis = self._genesis(stakes_tao, peers, parameters or Parameters())
@@ -118,6 +120,7 @@ class PlainNetwork:
                 GenesisNeuron(hotkey=keys[name][0], coldkey=keys[name][1], name=name, permit=True)
                 for name in stakes_tao
             ),
+            panel=self.panel,
         )
 
     def make_keeper(self) -> Keeper:
@@ -146,7 +149,7 @@ class PlainNetwork:
                 evidence=str(self.folder / "evidence"),
                 corpus=str(self.corpus),
                 wallets=str(self.folder / "wallets"),
-                windows=WINDOWS,
+                windows=self.windows,
                 window_bytes=WINDOW_BYTES,
             )
         )

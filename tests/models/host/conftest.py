@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -92,6 +93,12 @@ def tokenizers() -> dict[str, Tokenizer]:
 
 
 @pytest.fixture(scope="session")
+def save_model_for() -> Callable[..., None]:
+    """`write_tiny`, for tests."""
+    return write_tiny
+
+
+@pytest.fixture(scope="session")
 def folders(tokenizers, tmp_path_factory, one_thread) -> dict[str, Path]:
     """A tiny model for each tokenizer, and one for bytes."""
     from models.host.architectures import Architecture, build_model
@@ -100,7 +107,7 @@ def folders(tokenizers, tmp_path_factory, one_thread) -> dict[str, Path]:
     root = tmp_path_factory.mktemp("tokenized")
     save_model(build_model(Architecture("llama", 16, 1, 2, context=64), 1), root / "bytes")
     for kind, tokenizer in tokenizers.items():
-        save_tiny(root / kind, "llama", tokenizer, TRAINERS[kind][1])
+        write_tiny(root / kind, "llama", tokenizer, TRAINERS[kind][1])
     return {folder.name: folder for folder in root.iterdir()}
 
 
@@ -116,7 +123,7 @@ SIZES = {
 }
 
 
-def save_tiny(folder: Path, kind: str, tokenizer: Tokenizer, specials: dict, **fields: object) -> None:
+def write_tiny(folder: Path, kind: str, tokenizer: Tokenizer, specials: dict, **fields: object) -> None:
     """A random model of `kind` for a tokenizer, in its folder. Weights are large, so that nothing is nearly uniform."""
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM

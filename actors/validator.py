@@ -18,6 +18,7 @@ import numpy as np
 
 from actors.ballot import Ballot, Finding, NoBallot, load_ballot, proposed_members, save_ballot
 from actors.finding import make_finding
+from actors.private import private_root
 from actors.rows import rows_to_ask
 from actors.table import Asked, assemble
 from actors.wire import Answer, Query, sign_query
@@ -80,6 +81,7 @@ class Validator:
             else Chain.create(replica, settings.genesis)
         )
         self._corpus = Corpus.open(Path(settings.corpus))
+        self._private_root = private_root(self._corpus)
         self._keypair = Wallet.open(Path(settings.wallets), settings.name).hotkey()
 
     def ping(self) -> int:
@@ -122,7 +124,7 @@ class Validator:
         """This epoch's windows of held-out text, as a signed query.
 
         Raises:
-            Refusal: the replica is not at the open block of this epoch.
+            Refusal: the replica is not at the open block of this epoch, or the text is not the network's.
             TextError: the held-out text has too few windows.
         """
         return self._query(epoch, self._drawn(epoch))
@@ -131,6 +133,8 @@ class Validator:
         scalars = self._chain.state.globals
         if (scalars.epoch, scalars.phase) != (epoch, "open"):
             raise Refusal("wrong_epoch", f"the replica is in epoch {scalars.epoch} ({scalars.phase}), not in {epoch}")
+        if self._private_root != self._chain.genesis.private_text:
+            raise Refusal("wrong_text", "the held-out text is not what the genesis commits to: bring that text back")
         return self._windows(self._seed_signature(epoch))
 
     def _query(self, epoch: int, windows: Windows) -> Query:

@@ -13,11 +13,12 @@ from dataclasses import dataclass
 import msgspec
 
 from actors.host import Host
+from actors.private import private_root
 from cluster.calls import ask_each
 from cluster.config import Network
 from cluster.epoch import Step, epoch_after, steps_left
 from cluster.errors import HomeInUse
-from cluster.founding import find_genesis, found
+from cluster.founding import check_text, find_genesis, found
 from cluster.home import Home
 from cluster.jobs import enlist, train
 from cluster.lease import Lease, hold_lease
@@ -75,7 +76,11 @@ def run_network(
         )
         for name in sorted({name for peer in network.peers for name in peer.strata} - set(corpus.strata)):
             show.note(f"this text has no stratum {name!r}")
-        genesis = genesis or found(network, home)
+        private_text = private_root(corpus)
+        genesis = genesis or found(network, home, private_text)
+        check_text(genesis, private_text)
+        if network.query.panel == "next_byte" and private_text is None:
+            show.note("held-out text is public: a peer may look targets up; give data.private text that nobody has")
         home.resolved.write_bytes(msgspec.json.format(msgspec.json.encode(network), indent=2))
         with joined_ray(address, genesis.hash.hex(), show):
             show.step("starting the actors")

@@ -36,18 +36,18 @@ def find_genesis(network: Network, home: Home) -> Genesis | None:
     return genesis
 
 
-def found(network: Network, home: Home) -> Genesis:
-    """Found a network in a new home.
+def found(network: Network, home: Home, private_text: bytes | None = None) -> Genesis:
+    """Found a network in a new home; `private_text` is the root over its private documents.
 
     Raises:
         ConfigurationError: a ledger parameter is out of bounds.
     """
-    genesis = make_genesis(network, _wallets(network, home.wallets))
+    genesis = make_genesis(network, _wallets(network, home.wallets), private_text)
     Chain.create(home.chain, genesis).close()
     return genesis
 
 
-def make_genesis(network: Network, wallets: dict[str, Wallet]) -> Genesis:
+def make_genesis(network: Network, wallets: dict[str, Wallet], private_text: bytes | None = None) -> Genesis:
     """Block 0: the validators with their stakes, what the peers register with, and the treasury.
 
     Raises:
@@ -74,12 +74,24 @@ def make_genesis(network: Network, wallets: dict[str, Wallet]) -> Genesis:
             for v in network.validators
         ),
         panel=network.query.panel,
+        private_text=private_text,
     )
     try:
         validate_genesis(genesis)
     except GenesisError as error:
         raise ConfigurationError(error.field.replace("parameters", "ledger"), error.sentence) from error
     return genesis
+
+
+def check_text(genesis: Genesis, private_text: bytes | None) -> None:
+    """Raise ConfigurationError unless the private text, by its root, is what the genesis commits to."""
+    if private_text != genesis.private_text:
+        then, now = (root.hex()[:16] if root else "none" for root in (genesis.private_text, private_text))
+        raise ConfigurationError(
+            "data.private",
+            f"was committed to at genesis with the root {then}, the text there now has {now}: bring back the documents "
+            "and their limits of length, or found a new home",
+        )
 
 
 def _wallets(network: Network, folder: Path) -> dict[str, Wallet]:

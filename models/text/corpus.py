@@ -55,13 +55,14 @@ class CorpusRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What `RECORD_FILE` holds.
 
     `sources_hash`: of the settings and the files that were read; `fingerprint`: of what came out of them;
-    `text_bytes`: size of the Arrow file; `stratum_of_source`: the stratum into which each source stratum went;
-    `training_counts`: how often each of the 256 bytes occurs in the training text.
+    `text_bytes`: size of the Arrow file; `private`: held-out text is not public; `stratum_of_source`: the stratum into
+    which each source stratum went; `training_counts`: how often each of the 256 bytes occurs in the training text.
     """
 
     sources_hash: Hash
     fingerprint: Hash
     text_bytes: int
+    private: bool
     strata: tuple[str, ...]
     sources: tuple[str, ...]
     stratum_of_source: tuple[int, ...]
@@ -77,6 +78,7 @@ class Corpus:
         self.record = record
         self.strata = record.strata
         self.fingerprint = record.fingerprint
+        self.private = record.private
         self._hashes = [batch.column("hash") for batch in batches]
         self._offsets = [view_offsets(batch.column("text")) for batch in batches]
         self._texts = [view_bytes(batch.column("text")) for batch in batches]

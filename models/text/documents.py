@@ -6,7 +6,7 @@ named folder and is not text is skipped and counted; a document is valid UTF-8 a
 
 import os
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,37 +16,50 @@ from models.text.strata import divide_standard_file, is_standard_text, standard_
 
 
 class Source(NamedTuple):
-    """One file to read. `stratum` is None in the standard library, where the content decides."""
+    """One file to read. `stratum` is None in the standard library, where the content decides; `private`: its text is
+    held out.
+    """
 
     path: Path
     stratum: str | None
     size_bytes: int
     modified_ns: int
+    private: bool = False
 
 
 class Document(NamedTuple):
-    """One document and the stratum it was found in."""
+    """One document, the stratum it was found in, and whether it is private."""
 
     stratum: str
     content: bytes
+    private: bool = False
 
 
 def list_sources(data: Data) -> list[Source]:
-    """Every file that `data` names, sorted. Raises TextError("data.paths", …) for a path that cannot be read."""
-    if not data.paths:
-        root = standard_library()
-        paths = [path for path in walk_files(root) if is_standard_text(path.relative_to(root))]
-        return [describe_source(path, None) for path in paths]
-    sources = [source for name in data.paths for source in list_path(Path(name).expanduser())]
-    return sorted(set(sources), key=lambda source: (str(source.path), source.stratum or ""))
+    """Every file that `data` names, sorted, private ones first: what is in both is private.
+
+    Raises TextError("data.paths" or "data.private", …) for a path that cannot be read.
+    """
+    private = [source._replace(private=True) for source in list_paths("data.private", data.private)]
+    if data.paths:
+        return private + list_paths("data.paths", data.paths)
+    root = standard_library()
+    paths = [path for path in walk_files(root) if is_standard_text(path.relative_to(root))]
+    return private + [describe_source(path, None) for path in paths]
 
 
-def list_path(path: Path) -> list[Source]:
+def list_paths(field: str, names: Sequence[str]) -> list[Source]:
+    """The files below the paths that a person named in a field, sorted, each once."""
+    sources = {source for name in names for source in list_path(field, Path(name).expanduser())}
+    return sorted(sources, key=lambda source: (str(source.path), source.stratum or ""))
+
+
+def list_path(field: str, path: Path) -> list[Source]:
     """The files below one path that a person named. A top folder is a stratum, and so is a Parquet file."""
     if not path.exists():
-        raise TextError("data.paths", f"{path} does not exist (seen from {Path.cwd()})")
+        raise TextError(field, f"{path} does not exist (seen from {Path.cwd()})")
     if not os.access(path, os.R_OK | (os.X_OK if path.is_dir() else 0)):
-        raise TextError("data.paths", f"{path} may not be read by this user")
+        raise TextError(field, f"{path} may not be read by this user")
     path = path.resolve()
     if path.is_dir():
         return [describe_source(file, name_stratum(file, path)) for file in walk_files(path)]
@@ -88,7 +101,8 @@ def read_documents(sources: list[Source], data: Data, skipped: Counter[str]) -> 
     """The documents of all sources in order; `skipped` counts, by reason, the files and rows that are none."""
     for source in sources:
         if source.stratum is not None and is_parquet(source.path):
-            yield from read_parquet(source.path, source.stratum, data, skipped)
+            rows = read_parquet(source.path, source.stratum, data, skipped)
+            yield from (row._replace(private=source.private) for row in rows)
             continue
         content = read_text(source.path, data.maximum_document_bytes, skipped)
         if content is None:
@@ -97,7 +111,7 @@ def read_documents(sources: list[Source], data: Data, skipped: Counter[str]) -> 
             parts = divide_standard_file(source.path.relative_to(standard_library()), content)
             yield from (Document(stratum, part) for stratum, part in parts)
         else:
-            yield Document(source.stratum, content)
+            yield Document(source.stratum, content, source.private)
 
 
 def read_text(path: Path, maximum_bytes: int, skipped: Counter[str]) -> bytes | None:

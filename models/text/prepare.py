@@ -23,6 +23,7 @@ SMALL_STRATUM_DOCUMENTS = 20
 MINIMUM_HELD_OUT_DOCUMENTS = 2 * SMALL_STRATUM_DOCUMENTS
 MINIMUM_TRAINING_BYTES = 1 << 16
 OTHER = "other"
+MORE_TEXT = "add text or change data.held_out_share"
 SOURCES_DOMAIN = b"taoray corpus sources 1\x00"
 CORPUS_DOMAIN = b"taoray corpus 1\x00"
 
@@ -42,7 +43,7 @@ def prepare_corpus(data: Data, folder: Path, *, window_bytes: int, minimum_windo
     try:
         writer, skipped = write_text(text, sources, data, window_bytes)
         check_enough(data, writer, skipped, minimum_windows)
-        content = describe_text(writer, skipped, sources_hash, text.stat().st_size)
+        content = describe_text(writer, skipped, sources_hash, text.stat().st_size, bool(data.private))
         record.write_bytes(msgspec.msgpack.encode(content))
         text.replace(folder / TEXT_FILE)
         record.replace(folder / RECORD_FILE)
@@ -72,7 +73,7 @@ def write_text(path: Path, sources: list[Source], data: Data, window_bytes: int)
     """Write the documents of all sources to `path`; also return what was left out, by reason."""
     skipped: Counter[str] = Counter()
     shortest_bytes = max(data.minimum_document_bytes, window_bytes)
-    with CorpusWriter(path, data.held_out_share, window_bytes) as writer:
+    with CorpusWriter(path, 0.0 if data.private else data.held_out_share, window_bytes) as writer:
         for document in read_documents(sources, data, skipped):
             if len(document.content) < shortest_bytes:
                 skipped["too short"] += 1
@@ -82,8 +83,9 @@ def write_text(path: Path, sources: list[Source], data: Data, window_bytes: int)
 
 
 def check_enough(data: Data, writer: CorpusWriter, skipped: Counter[str], minimum_windows: int) -> None:
-    """Raise TextError("data.paths", …) where the text is too little to train on or to value with."""
+    """Raise TextError where the text is too little to train on ("data.paths") or to value with ("data.private")."""
     where = ", ".join(data.paths) or "the standard library"
+    held = ("data.private", ", ".join(data.private), "add text") if data.private else ("data.paths", where, MORE_TEXT)
     left_out = ", ".join(f"{number:,} {reason}" for reason, number in skipped.items()) or "nothing"
     total = writer.documents.total()
     if not total:
@@ -91,20 +93,22 @@ def check_enough(data: Data, writer: CorpusWriter, skipped: Counter[str], minimu
     held_out = sum(number for (_, is_held_out), number in writer.documents.items() if is_held_out)
     training_bytes = int(writer.training_counts.sum())
     wanted = (
-        (held_out, MINIMUM_HELD_OUT_DOCUMENTS, "held-out documents"),
-        (writer.held_out_windows, minimum_windows, "windows of held-out text"),
-        (training_bytes, MINIMUM_TRAINING_BYTES, "bytes of training text"),
+        (held_out, MINIMUM_HELD_OUT_DOCUMENTS, "held-out documents", *held),
+        (writer.held_out_windows, minimum_windows, "windows of held-out text", *held),
+        (training_bytes, MINIMUM_TRAINING_BYTES, "bytes of training text", "data.paths", where, MORE_TEXT),
     )
-    for found, least, what in wanted:
+    for found, least, what, field, source, advice in wanted:
         if found < least:
             raise TextError(
-                "data.paths",
-                f"{where} gives {found:,} {what}, at least {least:,} are needed: add text or change "
-                f"data.held_out_share ({total:,} documents found; left out: {left_out})",
+                field,
+                f"{source} gives {found:,} {what}, at least {least:,} are needed: {advice} ({total:,} documents "
+                f"found; left out: {left_out})",
             )
 
 
-def describe_text(writer: CorpusWriter, skipped: Counter[str], sources_hash: bytes, text_bytes: int) -> CorpusRecord:
+def describe_text(
+    writer: CorpusWriter, skipped: Counter[str], sources_hash: bytes, text_bytes: int, private: bool
+) -> CorpusRecord:
     """The record that is kept beside the text."""
     held_out_documents = [writer.documents[source, True] for source in range(len(writer.sources))]
     strata, stratum_of_source = merge_strata(writer.sources, held_out_documents)
@@ -113,6 +117,7 @@ def describe_text(writer: CorpusWriter, skipped: Counter[str], sources_hash: byt
         sources_hash=sources_hash,
         fingerprint=hashlib.blake2b(content, digest_size=32).digest(),
         text_bytes=text_bytes,
+        private=private,
         strata=strata,
         sources=tuple(writer.sources),
         stratum_of_source=stratum_of_source,

@@ -1,7 +1,7 @@
 """Writing a corpus: each document once, in the split that its hash says, batch after batch.
 
-Invariants: the split of a document depends on its content and the share alone; a document equal to an earlier one is
-dropped, whatever its source; counts are of what was written.
+Invariants: the split of a document depends on its content, the share and whether it is private; a document equal to an
+earlier one is dropped, whatever its source; counts are of what was written.
 """
 
 import hashlib
@@ -53,7 +53,7 @@ class CorpusWriter:
         if document.stratum not in self.sources:
             self.sources.append(document.stratum)
         source = self.sources.index(document.stratum)
-        held_out = int.from_bytes(content_hash[:8], "big") < self._threshold
+        held_out = document.private or int.from_bytes(content_hash[:8], "big") < self._threshold
         self._count(document.content, source, held_out)
         self.digest.update(content_hash + source.to_bytes(4, "big") + bytes([held_out]))
         self._rows.append((document.content, content_hash, source, held_out))

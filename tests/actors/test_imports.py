@@ -16,7 +16,19 @@ for module in modules:
 """
 
 WITHOUT_TORCH = (
-    *("answers", "ballot", "dispatch", "finding", "keeper", "laid", "next_byte", "rows", "segments", "table"),
+    *(
+        "answers",
+        "ballot",
+        "dispatch",
+        "finding",
+        "keeper",
+        "laid",
+        "next_byte",
+        "private",
+        "rows",
+        "segments",
+        "table",
+    ),
     *("validator", "wire"),
 )
 PLAIN = (*WITHOUT_TORCH, "host", "miner")

@@ -135,6 +135,10 @@ def layer_weight(model: "PreTrainedModel", name: str, folder: Path) -> torch.Ten
         weight = None
     if not isinstance(weight, torch.Tensor) or weight.dim() != 2:
         raise ModelRefused("adapter_layers", f"{folder} changes {name}, which is no linear layer of the base")
+    if sum(weight is other for _, other in model.named_parameters(remove_duplicate=False)) > 1:
+        raise ModelRefused(
+            "adapter_layers", f"{folder} changes {name}, which shares its weight with another layer: give whole weights"
+        )
     return weight
 
 

@@ -6,15 +6,11 @@ first; the limit is exceeded only by a single version that is larger than it.
 
 from collections import OrderedDict
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from models.errors import ModelRefused, StoreError
 from models.host.adapters import is_adapter, read_adapter_config
 from models.host.hosted import Hosted, load_hosted
 from models.store import Store
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedModel
 
 
 class Library:
@@ -50,10 +46,6 @@ class Library:
             self._sizes[manifest_hash] = sum(tensor.nbytes for tensor in hosted.model.state_dict().values())
         self._models.move_to_end(manifest_hash)
         return self._models[manifest_hash]
-
-    def model(self, manifest_hash: bytes) -> "PreTrainedModel":
-        """The version of that hash, from memory or from the store. Raises StoreError or ModelRefused."""
-        return self.hosted(manifest_hash).model
 
     def _base(self, folder: Path) -> bytes:
         """The manifest hash of an adapter's base, which is in the store."""

@@ -9,7 +9,7 @@ half of the context (stride = context // 2). W texts, C tokens or cuts of all of
 """
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -18,9 +18,6 @@ import torch
 from models.host.batches import Span, cut_spans, next_batch, pad, places
 from models.host.hosted import Hosted
 from models.text.align import Scores
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedModel
 
 CPU_BATCH_TOKENS = 2048
 """Quickest on a CPU, as measured: what a layer works on stays in its caches."""
@@ -108,21 +105,3 @@ def measured(hosted: Hosted, work: Callable[[], Result], tokens: int) -> Result:
     free = torch.cuda.mem_get_info(device)[0] + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
     hosted.batch_tokens = int(min(max(free * MEMORY_SHARE / per_token, CPU_BATCH_TOKENS), MOST_BATCH_TOKENS))
     return result
-
-
-def score(model: "PreTrainedModel", text_BT: npt.NDArray[np.uint8], *, batch: int = 16) -> npt.NDArray[np.float32]:
-    """Natural log-probability float32 [B, T-1] of each byte from the second on, given its window's bytes before it.
-
-    `batch` windows go through the model at once: on a CPU about 2,000 bytes are quickest, an accelerator wants more.
-    float32 on a CPU, bfloat16 autocast on an accelerator with the softmax in float32. Leaves the model in eval mode.
-    """
-    model.train(False)
-    device = model.device
-    scores_BT = np.empty((len(text_BT), text_BT.shape[1] - 1), np.float32)
-    with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=device.type != "cpu"):
-        for start in range(0, len(text_BT), batch):
-            text = torch.from_numpy(text_BT[start : start + batch].astype(np.int64)).to(device)
-            logits = model(input_ids=text[:, :-1], use_cache=False).logits.float()
-            targets = logits.gather(2, text[:, 1:, None]).squeeze(2)
-            scores_BT[start : start + batch] = (targets - logits.logsumexp(2)).cpu().numpy()
-    return scores_BT

@@ -24,33 +24,33 @@ def versions(store, tmp_path_factory):
 
 def test_a_version_is_loaded_once(store, versions):
     library = Library(store, device="cpu", capacity_bytes=1 << 30)
-    assert library.model(versions[0]) is library.model(versions[0])
-    assert library.model(versions[1]) is not library.model(versions[0])
+    assert library.hosted(versions[0]) is library.hosted(versions[0])
+    assert library.hosted(versions[1]) is not library.hosted(versions[0])
     assert len(library) == 2
 
 
 def test_the_version_used_least_recently_leaves_first(store, versions):
     size = store.get(versions[0]).size_bytes
     library = Library(store, device="cpu", capacity_bytes=2 * size)
-    first = library.model(versions[0])
-    library.model(versions[1])
-    assert library.model(versions[0]) is first
-    library.model(versions[2])
+    first = library.hosted(versions[0])
+    library.hosted(versions[1])
+    assert library.hosted(versions[0]) is first
+    library.hosted(versions[2])
     assert len(library) == 2
     assert library.resident_bytes <= 2 * size
-    assert library.model(versions[0]) is first
+    assert library.hosted(versions[0]) is first
 
 
 def test_a_version_larger_than_the_limit_is_held_alone(store, versions):
     library = Library(store, device="cpu", capacity_bytes=1)
-    library.model(versions[0])
-    library.model(versions[1])
+    library.hosted(versions[0])
+    library.hosted(versions[1])
     assert len(library) == 1
 
 
 def test_an_absent_version_costs_no_other_its_place(store, versions):
     library = Library(store, device="cpu", capacity_bytes=1)
-    library.model(versions[0])
+    library.hosted(versions[0])
     with pytest.raises(StoreError):
-        library.model(bytes(32))
+        library.hosted(bytes(32))
     assert len(library) == 1

@@ -8,7 +8,8 @@ Shapes: W windows, C cuts of one model, E bytes predicted, N models, M events, K
 0 and the end included).
 """
 
-from collections.abc import Collection, Sequence
+import hashlib
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,6 +19,8 @@ from models.errors import ModelRefused
 
 Mask = npt.NDArray[np.bool_]
 Integers = npt.NDArray[np.int64]
+Group = tuple[int, bytes]
+"""Models that cut alike: how many cuts they make, negative, and a hash of where."""
 
 COARSEST_BYTES = 16
 """Mean bytes of an event above which a tokenizer, or the round with it, is too coarse to tell models apart."""
@@ -85,18 +88,27 @@ def join_scores(parts: Sequence[Scores]) -> Scores:
     )
 
 
-def align(scores: Sequence[Scores], texts: Sequence[bytes], *, protected: Collection[int] = ()) -> Segments:
+def align(
+    scores: Sequence[Scores],
+    texts: Sequence[bytes],
+    *,
+    protected: Collection[int] = (),
+    allocate: Callable[[tuple[int, int]], npt.NDArray[np.float64]] = np.empty,
+) -> Segments:
     """The events that all models share, without those whose tokenizer is too coarse.
 
     A model is refused if its own cuts leave under one event per 16 bytes. Where the round has under one event per 8
     bytes, the model goes without which it had most events, if those are over 1.5 times as many or the round has under
     one per 16; models that cut alike go together; and so on until none is to go. None goes for the round's sake that
-    cuts as a `protected` one does, by index. Raises ValueError where a model's cuts are not of these texts.
+    cuts as a `protected` one does, by index. `allocate` makes the matrix of a shape, which may be a memory map: beside
+    it, memory holds one model's cuts at a time. Raises ValueError where a model's cuts are not of these texts.
     """
     places = Places.of(texts)
-    place_NC = [places.of_cuts(row) for row in scores]
     refused: dict[int, ModelRefused] = {}
-    for index, place_C in enumerate(place_NC):
+    group_N: list[Group] = []
+    for index, row in enumerate(scores):
+        place_C = places.of_cuts(row)
+        group_N.append((-len(place_C), hashlib.blake2b(place_C.data, digest_size=32).digest()))
         events = places.events(places.mark(place_C))
         if events * COARSEST_BYTES < places.text_bytes:
             refused[index] = ModelRefused(
@@ -105,11 +117,12 @@ def align(scores: Sequence[Scores], texts: Sequence[bytes], *, protected: Collec
                 "the least: use a tokenizer with shorter tokens",
             )
     kept = [index for index in range(len(scores)) if index not in refused]
-    common_K = refuse_costly(places, place_NC, kept, refused, protected)
+    common_K = refuse_costly(places, scores, group_N, kept, refused, protected)
     place_M, bytes_M = places.segments(common_K)
-    log_probability_NM = np.empty((len(kept), len(place_M)))
-    for row, index in enumerate(kept):
-        log_probability_NM[row] = sum_segments(scores[index], common_K[place_NC[index]], common_K, places)
+    log_probability_NM = allocate((len(kept), len(place_M)))
+    for number, index in enumerate(kept):
+        common_C = common_K[places.of_cuts(scores[index])]
+        log_probability_NM[number] = sum_segments(scores[index], common_C, common_K, places)
     window_M = np.searchsorted(places.start_W, place_M, side="right") - 1
     offset_M = place_M - places.start_W[window_M]
     return Segments(
@@ -207,31 +220,34 @@ def ends_within(text: bytes) -> bool:
 
 def refuse_costly(
     places: Places,
-    place_NC: list[Integers],
+    scores: Sequence[Scores],
+    group_N: Sequence[Group],
     kept: list[int],
     refused: dict[int, ModelRefused],
     protected: Collection[int],
 ) -> Mask:
     """The places where all kept models cut, bool [K], after those that cost the round too much went from `kept`."""
     while True:
-        groups: dict[bytes, list[int]] = {}
+        groups: dict[Group, list[int]] = {}
         for index in kept:
-            groups.setdefault(place_NC[index].tobytes(), []).append(index)
+            groups.setdefault(group_N[index], []).append(index)
         count_K = np.zeros(len(places.boundary_K), np.int32)
         for members in groups.values():
-            count_K[place_NC[members[0]]] += 1
+            count_K[places.of_cuts(scores[members[0]])] += 1
         common_K: Mask = places.boundary_K & (count_K == max(1, len(groups)))
         events = places.events(common_K)
         if len(groups) < 2 or events * ORDINARY_BYTES >= places.text_bytes:
             return common_K
         without = {
-            key: places.events(places.boundary_K & (count_K - places.mark(place_NC[members[0]]) == len(groups) - 1))
+            key: places.events(
+                places.boundary_K & (count_K - places.mark(places.of_cuts(scores[members[0]])) == len(groups) - 1)
+            )
             for key, members in groups.items()
             if not any(index in protected for index in members)
         }
         if not without:
             return common_K
-        worst = max(without, key=lambda key: (without[key], -len(key), key))
+        worst = max(without, key=lambda key: (without[key], key))
         if without[worst] <= COSTLY * events and events * COARSEST_BYTES >= places.text_bytes:
             return common_K
         for index in groups[worst]:

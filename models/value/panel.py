@@ -26,9 +26,15 @@ KNOWN = 0.99
 """Above this, per byte, a window is known."""
 UNKNOWN = 0.5
 """Up to this, per byte, it is not."""
-ALONE_LEAST = 16
 KNOWN_SHARE = 0.9
-"""Who knows more than this part of what nobody else knows, of ALONE_LEAST windows or more, has looked it up."""
+"""Who knows more than this part of what nobody else knows has looked it up. Beside untrained models honest counts of
+long contexts, at 2.3 bits per byte, know 46 % of bytes and 61 % of those of tables, so a half would refuse the first
+good model of a network; beside a decent model they know 12 % of what it does not. Who has the text knows all of it.
+"""
+ALONE_LEAST = 64
+"""Windows that nobody else knows, below which chance could do it: who knows three of four exceeds nine of ten once in
+a thousand times.
+"""
 EQUAL_SHARE = 0.5
 """Of the windows, above which equal answers are the same answers."""
 

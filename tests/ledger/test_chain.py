@@ -246,10 +246,10 @@ from ledger.keys import Keypair
 from ledger.store.chain import Chain
 chain = Chain.open(sys.argv[1], write=True)
 keeper = Keypair.from_seed(bytes.fromhex(sys.argv[2]))
+next_kind = {"closed": "open", "open": "commit", "commit": "close"}
 while True:
-    for kind in ("open", "commit", "close"):
-        block = chain.build(kind, [], term=0, keypair=keeper)
-        print(block.height, block.hash.hex(), flush=True)
+    block = chain.build(next_kind[chain.state.globals.phase], [], term=0, keypair=keeper)
+    print(block.height, block.hash.hex(), flush=True)
 """
 
 

@@ -73,7 +73,7 @@ def increments(scenario: Scenario, after: Replay) -> dict[str, float]:
 
 def newcomers(world: World, scenario: Scenario, after: Replay) -> dict[str, Any]:
     """Of the epoch of arrival: each newcomer's part of the credit, the mean of four validators that draw their own
-    windows, and its part of the new bits on four times as much other text, without whoever is neither honest nor new."""
+    windows, and its part of the new bits on four times as much other text, without clones."""
     epoch = after.epochs[scenario.first]
     honest = {*range(len(world.settings.peers)), *scenario.actors}
     rows = [row for number, row in enumerate(epoch.rows) if number < epoch.members or row.uid in honest]

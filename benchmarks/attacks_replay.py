@@ -177,12 +177,11 @@ def next_standing(rows: Sequence[Publication], collective: Collective) -> Standi
 def true_increment(round_: Round, uids: frozenset[int]) -> float:
     """What the new versions of some uids add out of fold, together, to everything else of the round: bits per byte."""
     theirs_N = round_.new_N & np.isin(round_.uid_N, list(uids))
-    return _known(round_, ~theirs_N) - _known(round_, np.ones_like(theirs_N))
+    return bits_of_mixture(round_, np.flatnonzero(~theirs_N)) - bits_of_mixture(round_, np.arange(theirs_N.size))
 
 
-def _known(round_: Round, kept_N: NDArray[np.bool_]) -> float:
+def bits_of_mixture(round_: Round, kept: NDArray[np.intp]) -> float:
     """Bits per byte of the best mixture of these rows, out of fold."""
-    kept = np.flatnonzero(kept_N)
     every = replace(
         round_,
         matrix_NM=round_.matrix_NM[kept],

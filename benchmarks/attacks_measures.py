@@ -1,0 +1,140 @@
+"""What would other measures pay for the same attacks? Today's versions of all peers, valued in four ways.
+
+* share: whose today's mixture is, by the closed form from the baseline (`share_bits`);
+* leave_one_out: what the mixture loses without a version;
+* shapley: the mean of what a version adds to every set of the others (up to eight versions, 2^n fits);
+* accuracy: the reciprocal of bits per byte;
+* new_bits: what the network pays, its votes of the same epoch.
+
+Each is normalised to sum 1 over the peers. What bounds the figures: 18,432 events; every fit is out of fold.
+
+Run: `python benchmarks/attacks_measures.py [--seed 1] [--json]`. Models are those of `benchmarks/attacks.py`.
+"""
+
+import argparse
+import math
+import sys
+from collections.abc import Callable, Sequence
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[1]
+sys.path[:0] = [str(ROOT)]
+
+import msgspec  # noqa: E402
+import numpy as np  # noqa: E402
+import torch  # noqa: E402
+from numpy.typing import NDArray  # noqa: E402
+
+from benchmarks.attacks_copies import copies  # noqa: E402
+from benchmarks.attacks_honest import ARRIVAL, newcomers  # noqa: E402
+from benchmarks.attacks_replay import Publication, bits_of_mixture, lay_round, replay  # noqa: E402
+from benchmarks.attacks_scenario import HONEST, Scenario  # noqa: E402
+from benchmarks.attacks_world import Settings, World  # noqa: E402
+from benchmarks.record import write_record  # noqa: E402
+from models.value.round import Round  # noqa: E402
+from models.value.valuation import evaluate  # noqa: E402
+
+COMPARED = ("exact", "temperature", "ensemble", "noised_16", "late_improvement", "equal_newcomer")
+MOST_PLAYERS = 8
+Shares = NDArray[np.float64]
+"""One number for each row after the baseline."""
+
+
+def share_of_mixture(round_: Round) -> Shares:
+    return evaluate(round_, {}, ()).values.share_bits_N[1:]
+
+
+def leave_one_out(round_: Round) -> Shares:
+    rows = np.arange(len(round_.uid_N))
+    whole = bits_of_mixture(round_, rows)
+    return np.array([bits_of_mixture(round_, np.delete(rows, row)) - whole for row in rows[1:]])
+
+
+def shapley(round_: Round) -> Shares:
+    """Exact: every set of players is fitted once."""
+    players = range(1, len(round_.uid_N))
+    worth = {
+        chosen: -bits_of_mixture(round_, np.array([0, *chosen]))
+        for size in range(len(players) + 1)
+        for chosen in combinations(players, size)
+    }
+    value = np.zeros(len(players))
+    for chosen, bits in worth.items():
+        for player in chosen:
+            rest = tuple(other for other in chosen if other != player)
+            value[player - 1] += (bits - worth[rest]) / (len(players) * math.comb(len(players) - 1, len(rest)))
+    return value
+
+
+def accuracy(round_: Round) -> Shares:
+    bits_N: Shares = round_.matrix_NM[1:].mean(axis=1)
+    return -1.0 / bits_N
+
+
+MEASURES: dict[str, Callable[[Round], Shares]] = {
+    "share": share_of_mixture,
+    "leave_one_out": leave_one_out,
+    "shapley": shapley,
+    "accuracy": accuracy,
+}
+
+
+def compare(world: World, scenario: Scenario) -> dict[str, Any]:
+    """By measure, the actors' part of the pay and the victim's (ada's) with and without them."""
+    played = replay(world, scenario.plan)
+    epoch = world.settings.epochs if scenario.first < ARRIVAL else ARRIVAL
+    actors = [row for row in played.epochs[epoch].rows if row.uid in scenario.actors]
+    theirs = list({row.uid: row for row in actors}.values())
+    honest = [Publication(uid, world.version(uid, epoch)) for uid in range(len(world.settings.peers))]
+    line = {name: parts(world, epoch, measure, theirs, honest) for name, measure in MEASURES.items()}
+    pay, before = played.epochs[epoch].pay, replay(world, scenario.without).epochs[epoch].pay
+    mine = sum(pay.get(uid, 0.0) for uid in scenario.actors)
+    line["new_bits"] = {"actors": mine, "victim": pay[0], "victim_without": before[0]}
+    return {"name": scenario.name, "what": scenario.what, "identities": len(theirs), "epoch": epoch, "measures": line}
+
+
+def parts(
+    world: World,
+    epoch: int,
+    measure: Callable[[Round], Shares],
+    theirs: Sequence[Publication],
+    honest: Sequence[Publication],
+) -> dict[str, float] | None:
+    """None where there are too many players for the measure."""
+    if measure is shapley and len(theirs) + len(honest) > MOST_PLAYERS:
+        return None
+    alone, both = (
+        normalised(measure(lay_round(world, epoch, HONEST, rows, len(rows)))) for rows in (honest, [*theirs, *honest])
+    )
+    return {
+        "actors": float(both[: len(theirs)].sum()),
+        "victim": float(both[len(theirs)]),
+        "victim_without": float(alone[0]),
+    }
+
+
+def normalised(value: Shares) -> Shares:
+    positive = np.maximum(value, 0.0)
+    total = float(positive.sum())
+    return np.asarray(positive / total)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--json", action="store_true", help="only the JSON record on standard output")
+    torch.set_num_threads(1)
+    settings = Settings(seed=parser.parse_args().seed)
+    world = World(ROOT / "build" / "attacks", settings)
+    chosen = [scenario for scenario in [*copies(), *newcomers()] if scenario.name in COMPARED]
+    lines = []
+    for scenario in chosen:
+        lines.append(compare(world, scenario))
+        print(lines[-1], file=sys.stderr, flush=True)
+    write_record("attacks_measures", msgspec.to_builtins(settings), {"attacks": lines})
+
+
+if __name__ == "__main__":
+    main()

@@ -8,13 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from models.value.accounts import Books
-from models.value.bits import Values, admitted_rows, compute_values
-from models.value.cells import out_of_fold_cells
+from models.value.events import Array
 from models.value.evidence import SUMMARY, Evidence
-from models.value.fit import TOLERANCE
-from models.value.fitted import Fitted, largest_certificate
-from models.value.round import Array, Round
 from models.value.valuation import books_of
+from models.value.values import Fitted, Values
 
 VALUE_TOLERANCE = 1e-9
 WEIGHT_TOLERANCE = 1e-9
@@ -32,14 +29,16 @@ class Recomputed:
 
 def recompute(evidence: Evidence) -> Recomputed:
     """Derive values and bookkeeping again, without fitting. Raises RoundError where the round cannot be valued."""
+    from models.value.rounds import table_of, values_of  # torch comes with the first round
+
     round_, fitted = evidence.round(), evidence.fitted()
     books = books_of(round_, fitted, evidence.values(), evidence.accounts_before, evidence.answered)
-    return Recomputed(compute_values(round_, fitted), books)
+    return Recomputed(values_of(round_, table_of(round_), fitted), books)
 
 
 def audit(evidence: Evidence) -> list[str]:
     """What is wrong with a vote's evidence, a sentence each; none if it is sound. Raises RoundError as `recompute`."""
-    round_, fitted, recorded = evidence.round(), evidence.fitted(), evidence.values()
+    fitted, recorded = evidence.fitted(), evidence.values()
     if not _are_weights(fitted):
         return ["recorded weights are not mixtures: below 0, or not of sum 1"]
     again = recompute(evidence)
@@ -50,15 +49,19 @@ def audit(evidence: Evidence) -> list[str]:
     ]
     if again.books != evidence.books:
         found.append("credits, accounts or votes do not follow from the recorded values")
-    return found + _audit_fits(round_, fitted, recorded)
+    return found + _audit_fits(evidence, fitted, recorded)
 
 
-def _audit_fits(round_: Round, fitted: Fitted, recorded: Values) -> list[str]:
+def _audit_fits(evidence: Evidence, fitted: Fitted, recorded: Values) -> list[str]:
+    from models.value.fit import TOLERANCE
+    from models.value.fitted import admit, largest_certificate
+    from models.value.rounds import table_of
+
     found = []
-    admitted = admitted_rows(round_, recorded.trial_gain_T, recorded.trial_gain_se_T)
+    admitted = admit(fitted.trial_T, recorded.trial_gain_T, recorded.trial_gain_se_T)
     if not np.array_equal(admitted, fitted.admitted_A):
         found.append("the versions admitted are not those whose gain exceeds three standard errors")
-    excess = largest_certificate(round_, out_of_fold_cells(round_), fitted)
+    excess = largest_certificate(table_of(evidence.round()), fitted)
     if not excess <= TOLERANCE + VALUE_TOLERANCE:
         found.append(f"recorded weights are not the best: their certificate is {excess:.1e} above 1")
     return found

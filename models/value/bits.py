@@ -1,153 +1,83 @@
-"""From weights to bits: what the new versions added, whose it is, and how sure that is.
+"""From weights to bits: what a straight path from one mixture to another gains, and which row brings which part of it.
 
-Invariants: Σ new bits = gain exactly (up to rounding), and Σ shares = baseline − collective; an error is by document
-within its stratum, because events of one document are not independent; a mean is a sum over events by their bytes.
+Invariants: the parts sum to the gain exactly (up to rounding); nothing is fitted here.
 
-Legend: N rows, M events, D documents, K any rows, R members, T tried, A admitted, F folds, S strata.
+Legend: K rows, M events, m events of a piece, D blocks.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from math import log
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+import torch
+from torch import Tensor
 
-from models.value.fit import mixture_log_probability, relative_probability
-from models.value.fitted import Fitted
-from models.value.round import Array, Round
+from models.value.cells import Span
+from models.value.events import Array, Events
+from models.value.table import Index, Table
 
-ADMISSION_ERRORS = 3.0
-"""A version is admitted if its gain out of fold exceeds so many standard errors."""
 SERIES_BELOW = 1e-3
 """Relative half difference under which the logarithmic mean takes its series: the next term is under 1e-19."""
 
 
-@dataclass(frozen=True)
-class Values:
-    """All in bits per byte, out of fold. Row vectors are infinite where a version gave an event no probability.
-
-    gain: G, of p over q. new_bits_A: φ of the admitted versions. share_bits_N: whose p is, from the baseline (0 without
-    weight). trial_gain_T: of each new version alone on top of q.
-    """
-
-    gain: float
-    gain_se: float
-    baseline_bits_per_byte: float
-    known_bits_per_byte: float
-    collective_bits_per_byte: float
-    bits_per_byte_N: Array
-    trial_gain_T: Array
-    trial_gain_se_T: Array
-    new_bits_A: Array
-    new_bits_se_A: Array
-    share_bits_N: Array
-
-
-def logarithmic_mean(a: Array, b: Array) -> Array:
+def logarithmic_mean(a: Tensor, b: Tensor) -> Tensor:
     """L(a, b) = (a − b)/(ln a − ln b) of positive numbers, L(a, a) = a; accurate to rounding where a is near b."""
     half = (a - b) / (a + b)
-    near = np.abs(half) < SERIES_BELOW
-    square = np.where(near, half * half, 0.0)
+    near = half.abs() < SERIES_BELOW
+    square = torch.where(near, half * half, 0.0)
     inverse = 1.0 + square * (1.0 / 3.0 + square / 5.0)
-    ratio = np.where(near, 0.5, half)
-    return 0.5 * (a + b) / np.where(near, inverse, np.arctanh(ratio) / ratio)
+    # The logarithms themselves where the two are far apart: half rounds to ±1 there.
+    ratio = torch.where(near, 0.5, half)
+    far = torch.where(ratio.abs() < 0.5, torch.atanh(ratio), 0.5 * (a.log() - b.log())) / ratio
+    return 0.5 * (a + b) / torch.where(near, inverse, far)
 
 
-def path_bits(weights_K: Array, start_M: Array, log_probability_KM: Array) -> tuple[Array, Array]:
-    """Bits from the start to the mixture (1 − Σw)·start + Σ w_j p_j by event [M], and each row's part of them [K, M].
+def walk_path(weights_K: Tensor, start_m: Tensor, rows_Km: Tensor) -> tuple[Tensor, Tensor]:
+    """Bits from the start to the mixture (1 − Σw)·start + Σ w_j p_j by event [m], and each row's part of them [K, m].
 
-    The parts are Aumann-Shapley shares along the straight path: w_j (p_j − start)/L(mixture, start)/ln 2.
+    Relative probabilities. The parts are Aumann-Shapley shares along the straight path: w_j (p_j − start) /
+    L(mixture, start) / ln 2.
     """
-    relative_KM, _ = relative_probability(np.vstack([start_M, log_probability_KM]))
-    begin_M = relative_KM[0]
-    part_KM = weights_K[:, None] * (relative_KM[1:] - begin_M)
-    end_M = begin_M + part_KM.sum(axis=0)
-    part_KM /= logarithmic_mean(end_M, begin_M) * np.log(2.0)
-    return np.log2(end_M / begin_M), part_KM
+    part_Km = weights_K[:, None] * (rows_Km - start_m)
+    end_m = torch.clamp(1.0 - weights_K.sum(), min=0.0) * start_m + weights_K @ rows_Km
+    part_Km /= logarithmic_mean(end_m, start_m) * log(2.0)
+    return (end_m.log() - start_m.log()) / log(2.0), part_Km
 
 
-def per_byte(round_: Round, bits_KM: Array) -> tuple[Array, Array]:
-    """Means [K] of bits per byte, and their standard errors [K] by document.
+def path_bits(weights_K: Any, start_M: Any, log_probability_KM: Any) -> tuple[Array, Array]:
+    """`walk_path` of natural log-probabilities [M] and [K, M], as NumPy arrays."""
+    log_probability = torch.as_tensor(np.vstack([start_M, log_probability_KM]), dtype=torch.float64)
+    relative = (log_probability - log_probability.amax(dim=0)).exp()
+    gain_M, part_KM = walk_path(torch.as_tensor(weights_K, dtype=torch.float64), relative[0], relative[1:])
+    return gain_M.numpy(), part_KM.numpy()
 
-    The linearised error of a ratio in a stratified sample of clusters (Cochran 1977, chapters 5 and 6): a draw fixes
-    how much text each stratum has, so only documents of one stratum are compared. Over 60 draws of 100 windows it
-    agreed with the spread of the gains; comparing all documents gave up to twice of it. A stratum's only document is
-    compared with the mean of all.
+
+def add_path(
+    into_KD: Array, table: Table, spans: Sequence[Span], weights_K: Array, rows: Index, start_M: Tensor | None = None
+) -> None:
+    """Add by block [1 + K, D] what the path to a mixture brings on some spans: the gain, then each row's part.
+
+    The path leads from start_M (relative, by event of the table; None: the baseline).
     """
-    bits_KD = np.stack([np.bincount(round_.document_D_of_M, row_M, round_.documents) for row_M in bits_KM])
-    mean_K = bits_KD.sum(axis=1) / round_.bytes_D.sum()
-    variance_K = np.zeros(mean_K.size)
-    for stratum in np.unique(round_.stratum_D):
-        of_stratum_D = round_.stratum_D == stratum
-        documents, bytes_D = int(of_stratum_D.sum()), round_.bytes_D[of_stratum_D]
-        centre_K = mean_K if documents == 1 else bits_KD[:, of_stratum_D].sum(axis=1) / bytes_D.sum()
-        residual_KD = bits_KD[:, of_stratum_D] - centre_K[:, None] * bytes_D
-        variance_K += np.square(residual_KD).sum(axis=1) * documents / max(documents - 1, 1)
-    return mean_K, np.sqrt(variance_K) / round_.bytes_D.sum()
+    used = np.flatnonzero(weights_K)
+    if not used.size:
+        return
+    weights = torch.tensor(weights_K[used], dtype=torch.float64, device=table.device)
+    own = rows[used] if start_M is not None else np.concatenate([[0], rows[used]])
+    block_M = torch.from_numpy(table.events.block_M).to(table.device)
+    sums_KD = torch.zeros(1 + used.size, table.events.blocks, dtype=torch.float64, device=table.device)
+    for begin, end, piece in table.walk(spans, own, start_M):
+        gain_m, part_Km = walk_path(weights, piece[0], piece[1:])
+        sums_KD.index_add_(1, block_M[begin:end], torch.cat([gain_m[None], part_Km]))
+    into_KD[np.concatenate([[0], 1 + used])] += sums_KD.cpu().numpy()
 
 
-def known_out_of_fold(round_: Round, q_FSR: Array) -> Array:
-    """ln q of every event [M], with weights of the other fold."""
-    known_M = np.zeros(round_.matrix_NM.shape[1])
-    for fold, stratum, use_M in _used(round_):
-        log_probability_RM = round_.log_probability_NM[np.ix_(round_.member_rows, use_M)]
-        known_M[use_M] = mixture_log_probability(q_FSR[fold, stratum], log_probability_RM)
-    return known_M
-
-
-def trial_gains(round_: Round, known_M: Array, trial_FST: Array) -> tuple[Array, Array]:
-    """Gain of each new version alone on top of q [T], and its standard error [T], in bits per byte."""
-    gain_TM = np.zeros((trial_FST.shape[2], known_M.size))
-    for fold, stratum, use_M in _used(round_):
-        for column, row in enumerate(round_.new_rows):
-            rows = round_.log_probability_NM[row, use_M][None]
-            weight = trial_FST[fold, stratum, column : column + 1]
-            gain_TM[column, use_M] = path_bits(weight, known_M[use_M], rows)[0]
-    return per_byte(round_, gain_TM) if len(gain_TM) else (np.zeros(0), np.zeros(0))
-
-
-def admitted_rows(round_: Round, gain_T: Array, gain_se_T: Array) -> NDArray[np.intp]:
-    """Rows whose gain exceeds ADMISSION_ERRORS standard errors, as they were published."""
-    return round_.new_rows[gain_T > ADMISSION_ERRORS * gain_se_T]
-
-
-def compute_values(round_: Round, fitted: Fitted) -> Values:
-    """Everything in bits per byte, from the rounded matrix and given weights; nothing is fitted here."""
-    known_M = known_out_of_fold(round_, fitted.q_FSR)
-    trial_gain_T, trial_gain_se_T = trial_gains(round_, known_M, fitted.trial_FST)
-    paid = np.concatenate([fitted.member_R, fitted.admitted_A])
-    gain_M, learned_M = np.zeros(known_M.size), np.zeros(known_M.size)
-    new_AM, share_KM = np.zeros((fitted.admitted_A.size, known_M.size)), np.zeros((paid.size, known_M.size))
-    for fold, stratum, use_M in _used(round_):
-        q_R, p_B = fitted.q_FSR[fold, stratum], fitted.p_FSB[fold, stratum]
-        log_probability_NM = round_.log_probability_NM[:, use_M]
-        gain_M[use_M], new_AM[:, use_M] = path_bits(p_B[1:], known_M[use_M], log_probability_NM[fitted.admitted_A])
-        flat_K = np.concatenate([p_B[0] * q_R, p_B[1:]])
-        learned_M[use_M], share_KM[:, use_M] = path_bits(flat_K, log_probability_NM[0], log_probability_NM[paid])
-    mean, error = per_byte(round_, np.vstack([gain_M, known_M / np.log(2.0), learned_M, new_AM, share_KM]))
-    split = 3 + fitted.admitted_A.size
-    bits_per_byte_N = -round_.log_probability_NM.sum(axis=1) / np.log(2.0) / round_.bytes_D.sum()
-    share_bits_N = np.zeros(len(bits_per_byte_N))
-    np.add.at(share_bits_N, paid, mean[split:])
-    return Values(
-        gain=float(mean[0]),
-        gain_se=float(error[0]),
-        baseline_bits_per_byte=float(bits_per_byte_N[0]),
-        known_bits_per_byte=-float(mean[1]),
-        collective_bits_per_byte=-float(mean[1]) - float(mean[0]),
-        bits_per_byte_N=bits_per_byte_N,
-        trial_gain_T=trial_gain_T,
-        trial_gain_se_T=trial_gain_se_T,
-        new_bits_A=mean[3:split],
-        new_bits_se_A=error[3:split],
-        share_bits_N=share_bits_N,
-    )
-
-
-def _used(round_: Round) -> Iterator[tuple[int, int, NDArray[np.intp]]]:
-    """(fold of the weights, stratum, events of the other fold) for every part of the round that has events."""
-    for fold in (0, 1):
-        for stratum in range(len(round_.strata)):
-            use_M = np.flatnonzero((round_.fold_M != fold) & (round_.stratum_M == stratum))
-            if use_M.size:
-                yield fold, stratum, use_M
+def used_spans(events: Events) -> Iterator[tuple[int, int, Span]]:
+    """(fold of the weights, stratum, events of the other fold) for every part that has events, in the table's order."""
+    for cell_fold in (0, 1):
+        for stratum in range(events.strata):
+            key = (1 - cell_fold) * events.strata + stratum
+            begin, end = np.searchsorted(events.fold_M * events.strata + events.stratum_M, [key, key + 1]).tolist()
+            if end > begin:
+                yield cell_fold, stratum, (begin, end)

@@ -13,11 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.value.accounts import Books
-from models.value.bits import Values
 from models.value.collective import Collective
 from models.value.errors import EvidenceError
-from models.value.fitted import Fitted
 from models.value.round import HASH_BYTES, Round
+from models.value.values import Fitted, Values
 
 FORMAT = 1
 DOMAIN = b"taoray.evidence1"

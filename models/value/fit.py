@@ -3,30 +3,38 @@
 Invariants: weights are non-negative and sum to 1; of identical rows only the first carries weight; the result depends
 on log-probabilities only through differences within an event; max_j E[p_j/p] − 1 bounds the nats missing to the best.
 
-Legend: N rows (model versions), M events, K rows of the support.
+Legend: N rows (the first is the baseline), M events, K rows of the support, m events of a piece.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
-from models.value.errors import RoundError
+from models.value.events import Array, make_events
+from models.value.table import Pieces, Table
 
-Array = NDArray[np.float64]
-
-FLOOR = 1e-12
-"""A row's probability of an event is at least this part of the largest row's, so a miss costs at most 40 bits."""
 TOLERANCE = 1e-6
 """The certificate that a fit must reach: no row could add more than this many nats per event."""
-ENTRANTS = 8
-"""Rows that may join the support in one step; more only makes the quadratic problem larger."""
+ENTRANTS = 32
+"""Rows that may join the support at once; more only makes the quadratic problem larger."""
 MAXIMUM_STEPS = 500
 """Newton needs 5 to 30; the rest is room for multiplicative steps on ill-conditioned rounds."""
+POLISH = 0.1
+"""The support is solved to this part of what the other rows exceed it by, before others are looked at again."""
+THIN = 8
+THIN_EVENTS = 8192
+THIN_TOLERANCE = 1e-3
+"""With THIN times so many events or more a fit starts from that of every THIN-th event: the support is nearly equal."""
 RIDGE = 1e-12
 """Part of the Hessian's mean diagonal that is added to it, for rows that are nearly equal."""
 ENTRY = 1e-6
 """The weight with which a row enters by a multiplicative step, which cannot raise a weight from 0."""
+ALIKE = 1e-11
+"""Rows whose fingerprints differ by more than this part are not identical; others are compared event by event."""
 
 
 @dataclass(frozen=True)
@@ -38,118 +46,151 @@ class Fit:
     iterations: int
 
 
-def relative_probability(log_probability_NM: Array) -> tuple[Array, Array]:
-    """Probabilities [N, M] as parts of each event's largest one (at least FLOOR), and the log of the largest [M].
+def fit_mixture(
+    log_probability_NM: Any,
+    *,
+    start: Array | None = None,
+    tolerance: float = TOLERANCE,
+    device: str | torch.device = "cpu",
+) -> Fit:
+    """Weights [N] that maximise E[ln Σ_j w_j p_j], from natural log-probabilities (−inf allowed but in row 0).
 
-    Raises RoundError where no row gives an event any probability.
+    Raises RoundError for an event to which row 0, the baseline, gives no probability.
     """
-    top_M = log_probability_NM.max(axis=0)
-    hopeless = np.flatnonzero(~(top_M > -np.inf))
-    if hopeless.size:
-        raise RoundError(
-            f"no row gives probability to event {hopeless[0]} ({hopeless.size} such of {top_M.size}): "
-            "include the baseline, which gives every byte some"
-        )
-    relative_NM = log_probability_NM - top_M
-    np.exp(relative_NM, out=relative_NM)
-    np.maximum(relative_NM, FLOOR, out=relative_NM)
-    return relative_NM, top_M
+    return fit_pieces(_whole(log_probability_NM, device), start=start, tolerance=tolerance)
 
 
-def mixture_log_probability(weights_N: Array, log_probability_NM: Array) -> Array:
-    """ln of the mixture's probability of each event, [M]."""
-    relative_NM, top_M = relative_probability(log_probability_NM)
-    return np.log(weights_N @ relative_NM) + top_M
-
-
-def certificate(weights_N: Array, log_probability_NM: Array) -> float:
+def certificate(weights_N: Array, log_probability_NM: Any) -> float:
     """max_j E[p_j/p] − 1 of given weights: 0 at the optimum, else no less than the nats per event missing to it."""
-    relative_NM, _ = relative_probability(log_probability_NM)
-    return _excess(relative_NM, weights_N @ relative_NM)[1]
+    return excess(_whole(log_probability_NM, "cpu"), weights_N)
 
 
-def fit_mixture(log_probability_NM: Array, *, start: Array | None = None, tolerance: float = TOLERANCE) -> Fit:
-    """Weights [N] that maximise E[ln Σ_j w_j p_j], from natural log-probabilities (−inf allowed).
+def _whole(log_probability_NM: Any, device: str | torch.device) -> Pieces:
+    events = log_probability_NM.shape[1]
+    return Table(log_probability_NM[1:], log_probability_NM[0], make_events(events), device).pieces([(0, events)])
 
-    A constrained Newton method (Wang 2007, JRSS B 69:185, with the relaxation of Kim et al. 2020, JCGS 29:261): rows
-    with E[p_j/p] > 1 join the support, a non-negative quadratic problem gives the step, rows at 0 leave. A step that
-    gains nothing is replaced by a multiplicative one (EM), which cannot lose. `start` that already reaches the
-    tolerance is returned as it is. Raises RoundError for an event to which no row gives probability.
+
+def fit_pieces(pieces: Pieces, *, start: Array | None = None, tolerance: float = TOLERANCE) -> Fit:
+    """Weights [N] of rows given in pieces.
+
+    A constrained Newton method (Wang 2007, JRSS B 69:185, with the relaxation of Kim et al. 2020, JCGS 29:261) with
+    column generation: rows with E[p_j/p] > 1 join the support, whose few rows are solved; rows at 0 leave. A pass
+    over all rows finds who enters and gives the certificate. `start` that already reaches the tolerance is returned
+    as it is.
     """
-    relative_NM, _ = relative_probability(log_probability_NM)
-    kept_K = _first_of_identical(relative_NM)
-    if kept_K.size < relative_NM.shape[0]:
-        relative_NM = relative_NM[kept_K]
-    weights_K = _start(relative_NM, None if start is None else start[kept_K])
+    first_N = _first_of_identical(pieces)
+    weights_N = _start(pieces) if start is None else start / start.sum()
+    if not first_N.all() and (weights_N[~first_N] > 0).any():
+        weights_N = np.where(first_N, weights_N, 0.0)
+        weights_N = weights_N / weights_N.sum() if weights_N.any() else np.eye(pieces.rows)[0]
     iterations = 0
     while True:
-        p_M = weights_K @ relative_NM
-        ratio_K, excess = _excess(relative_NM, p_M)
-        if excess <= tolerance or iterations == MAXIMUM_STEPS:
-            break
-        weights_K = _step(relative_NM, weights_K, p_M, ratio_K)
-        iterations += 1
-    weights_N = np.zeros(log_probability_NM.shape[0])
-    weights_N[kept_K] = weights_K
-    return Fit(weights_N, excess, iterations)
+        ratio_N = ratios(pieces, weights_N)
+        above = float(ratio_N[first_N].max()) - 1.0
+        if above <= tolerance or iterations >= MAXIMUM_STEPS:
+            return Fit(weights_N, above, iterations)
+        support = np.union1d(np.flatnonzero(weights_N), _entrants(weights_N, np.where(first_N, ratio_N, 0.0)))
+        goal = max(tolerance / 2, POLISH * above)
+        weights_K, steps = _polish(pieces.select(support), weights_N[support], goal, MAXIMUM_STEPS - iterations)
+        weights_N = np.zeros(pieces.rows)
+        weights_N[support] = weights_K
+        iterations += max(steps, 1)
 
 
-def _first_of_identical(relative_NM: Array) -> NDArray[np.intp]:
-    first: dict[bytes, int] = {}
-    for index, row_M in enumerate(relative_NM):
-        first.setdefault(row_M.tobytes(), index)
-    return np.fromiter(first.values(), dtype=np.intp)
+def excess(pieces: Pieces, weights_N: Array) -> float:
+    """max_j E[p_j/p] − 1 of rows in pieces."""
+    return float(ratios(pieces, weights_N).max()) - 1.0
 
 
-def _start(relative_KM: Array, start_K: Array | None) -> Array:
-    weights_K = np.zeros(len(relative_KM))
-    if start_K is None:
-        weights_K[np.log(relative_KM).mean(axis=1).argmax()] = 1.0
-    else:
-        weights_K += start_K / start_K.sum()
-    return weights_K
+def ratios(pieces: Pieces, weights_N: Array) -> Array:
+    """E[p_j/p] of every row [N]."""
+    total_N: Tensor | float = 0.0
+    for piece in pieces:
+        total_N = total_N + piece @ (_on(piece, weights_N) @ piece).reciprocal_()
+    return _host(total_N) / pieces.events
 
 
-def _excess(relative_KM: Array, p_M: Array) -> tuple[Array, float]:
-    ratio_K: Array = relative_KM @ (1.0 / p_M) / p_M.size
-    return ratio_K, float(ratio_K.max()) - 1.0
+def _first_of_identical(pieces: Pieces) -> NDArray[np.bool_]:
+    """Which rows are not equal to one before them."""
+    print_N: Tensor | float = 0.0
+    for piece in pieces:
+        print_N = print_N + piece @ torch.linspace(0.5, 1.5, piece.shape[1], dtype=piece.dtype, device=piece.device)
+    prints_N = _host(print_N)
+    order = np.argsort(prints_N, kind="stable")
+    near = np.diff(prints_N[order]) <= ALIKE * prints_N[order][1:]
+    first_N = np.ones(pieces.rows, dtype=bool)
+    for group in np.split(order, np.flatnonzero(~near) + 1):
+        known: list[int] = []
+        for row in np.sort(group).tolist() if group.size > 1 else []:
+            first_N[row] = not any(_equal(pieces, row, other) for other in known)
+            if first_N[row]:
+                known.append(row)
+    return first_N
 
 
-def _step(relative_KM: Array, weights_K: Array, p_M: Array, ratio_K: Array) -> Array:
-    entrants = np.flatnonzero((weights_K == 0) & (ratio_K > 1))
-    if entrants.size > ENTRANTS:
-        entrants = entrants[np.argsort(-ratio_K[entrants], kind="stable")[:ENTRANTS]]
-    support = np.union1d(np.flatnonzero(weights_K), entrants)
-    scaled_M = relative_KM[support] / p_M
-    direction = _newton_target(scaled_M, weights_K[support]) - weights_K[support]
-    length = _step_length(direction, direction @ scaled_M, float((ratio_K[support] - 1.0) @ direction))
-    if length > 0:
-        stepped = np.zeros_like(weights_K)
-        stepped[support] = np.maximum(weights_K[support] + length * direction, 0.0)
-    else:
-        stepped = weights_K * ratio_K
-        stepped[entrants] = ENTRY
-    whole: Array = stepped / stepped.sum()
-    return whole
+def _equal(pieces: Pieces, row: int, other: int) -> bool:
+    return all(torch.equal(piece[0], piece[1]) for piece in pieces.select(np.array([row, other])))
 
 
-def _step_length(direction: Array, change_M: Array, slope: float) -> float:
-    """The longest of 1, ½, ¼… that gains (Armijo), 0 if none does; change_M is the step's change of p in parts of p."""
-    for length in 0.5 ** np.arange(24):
-        moved_M = 1.0 + length * change_M
-        if moved_M.min() > 0:
-            gained = np.log(moved_M).mean() - np.log1p(length * direction.sum())
+def _start(pieces: Pieces) -> Array:
+    """The weights of a thinner fit, or all weight on the best row."""
+    if pieces.events >= THIN * THIN_EVENTS and pieces.rows > THIN:
+        return fit_pieces(pieces.thin(THIN), tolerance=THIN_TOLERANCE).weights_N
+    total_N: Tensor | float = 0.0
+    for piece in pieces:
+        total_N = total_N + piece.log().sum(dim=1)
+    weights_N = np.zeros(pieces.rows)
+    weights_N[_host(total_N).argmax()] = 1.0
+    return weights_N
+
+
+def _entrants(weights_N: Array, ratio_N: Array) -> NDArray[np.intp]:
+    entrants = np.flatnonzero((weights_N == 0) & (ratio_N > 1))
+    return entrants[np.argsort(-ratio_N[entrants], kind="stable")[:ENTRANTS]]
+
+
+def _polish(pieces: Pieces, weights_K: Array, goal: float, limit: int) -> tuple[Array, int]:
+    """Newton steps on few rows until none exceeds by more than the goal; a step that gains nothing is replaced by a
+    multiplicative one (EM), which cannot lose.
+    """
+    for step in range(limit):
+        p = [_on(piece, weights_K) @ piece for piece in pieces]
+        ratio_K, hessian_KK = _model(pieces, p)
+        if ratio_K.max() - 1.0 <= goal:
+            return weights_K, step
+        hessian_KK[np.diag_indices_from(hessian_KK)] += RIDGE * np.trace(hessian_KK) / ratio_K.size
+        direction = minimise_nonnegative(hessian_KK, 2.0 * ratio_K - 1.0, weights_K) - weights_K
+        change = [_on(piece, direction) @ piece / p_m for piece, p_m in zip(pieces, p, strict=True)]
+        length = _step_length(direction, change, float((ratio_K - 1.0) @ direction))
+        if length > 0:
+            weights_K = np.maximum(weights_K + length * direction, 0.0)
+        else:
+            weights_K = np.where(weights_K > 0, weights_K * ratio_K, ENTRY)
+        weights_K = weights_K / weights_K.sum()
+    return weights_K, limit
+
+
+def _model(pieces: Pieces, p: list[Tensor]) -> tuple[Array, Array]:
+    """E[p_j/p] [K], and the Hessian [K, K] of −E[ln(y·R)]: E[p_i p_j / p²]."""
+    ratio_K: Tensor | float = 0.0
+    hessian_KK: Tensor | float = 0.0
+    for piece, p_m in zip(pieces, p, strict=True):
+        scaled_Km = piece / p_m
+        ratio_K = ratio_K + scaled_Km.sum(dim=1)
+        hessian_KK = hessian_KK + scaled_Km @ scaled_Km.T
+    return _host(ratio_K) / pieces.events, _host(hessian_KK) / pieces.events
+
+
+def _step_length(direction: Array, change: list[Tensor], slope: float) -> float:
+    """The longest of 1, ½, ¼… that gains (Armijo), 0 if none does; `change` is the step's change of p in parts of p."""
+    events = sum(part.numel() for part in change)
+    for length in (0.5**halvings for halvings in range(24)):
+        if all(bool(part.min() * length > -1.0) for part in change):
+            logs = sum(float(torch.log1p(part * length).sum()) for part in change)
+            gained = logs / events - np.log1p(length * direction.sum())
             if gained > 0 and gained >= 1e-4 * length * slope:
-                return float(length)
+                return length
     return 0.0
-
-
-def _newton_target(scaled_KM: Array, weights_K: Array) -> Array:
-    """Minimiser over y ≥ 0 of the second-order model of −E[ln(y·R)] + Σy around the weights; scaled_KM = p_j/p."""
-    hessian_KK = scaled_KM @ scaled_KM.T / scaled_KM.shape[1]
-    linear_K = 2.0 * scaled_KM.mean(axis=1) - 1.0
-    hessian_KK[np.diag_indices_from(hessian_KK)] += RIDGE * np.trace(hessian_KK) / len(weights_K)
-    return minimise_nonnegative(hessian_KK, linear_K, weights_K)
 
 
 def minimise_nonnegative(hessian_KK: Array, linear_K: Array, start_K: Array) -> Array:
@@ -175,3 +216,12 @@ def minimise_nonnegative(hessian_KK: Array, linear_K: Array, start_K: Array) -> 
             break
         free_K[entrant] = True
     return y_K
+
+
+def _on(piece: Tensor, vector: Array) -> Tensor:
+    return torch.tensor(vector, dtype=torch.float64, device=piece.device)
+
+
+def _host(total: Tensor | float) -> Array:
+    assert isinstance(total, Tensor)
+    return total.cpu().numpy()

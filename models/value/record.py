@@ -24,7 +24,7 @@ from models.value.evidence import (
     evidence_hash,
 )
 from models.value.round import HASH_BYTES, Round
-from models.value.valuation import Valuation
+from models.value.values import Valuation
 
 
 @dataclass(frozen=True)

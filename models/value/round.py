@@ -13,8 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.value.errors import RoundError
-
-Array = NDArray[np.float64]
+from models.value.events import Array, Events
 
 UNITS_PER_BIT = 1024
 ZERO = -(2**31)
@@ -92,47 +91,19 @@ class Round:
             raise RoundError("the matrix has a log-probability above 0")
 
     def _check_events(self) -> None:
-        if np.any((self.fold_M != 0) & (self.fold_M != 1)):
-            raise RoundError("fold_M must be 0 or 1")
-        if np.any((self.stratum_M < 0) | (self.stratum_M >= len(self.strata))):
-            raise RoundError(f"stratum_M must name one of {len(self.strata)} strata")
-        if np.any(self.bytes_M <= 0):
-            raise RoundError("every event must cover at least one byte")
-        cell_M = self.stratum_M.astype(np.int64) * 2 + self.fold_M
-        pairs = np.unique(self.document_D_of_M * (2 * len(self.strata)) + cell_M)
-        if pairs.size > self.documents:
-            raise RoundError("a document lies in two folds or strata: assign folds by document")
         for fold in (0, 1):
-            found = int(np.sum(pairs % 2 == fold))
+            found = int(np.sum(self.events.fold_D == fold))
             if found < MINIMUM_DOCUMENTS:
                 raise RoundError(
                     f"fold {fold} has {found} documents, {MINIMUM_DOCUMENTS} are needed: draw more windows"
                 )
 
     @cached_property
-    def document_D_of_M(self) -> NDArray[np.intp]:
-        """Each event's document as an index from 0."""
-        index_M: NDArray[np.intp] = np.unique(self.document_M, return_inverse=True)[1].reshape(-1)
-        return index_M
-
-    @cached_property
-    def documents(self) -> int:
-        """Number of documents with events in the round."""
-        return int(self.document_D_of_M.max()) + 1 if self.document_D_of_M.size else 0
-
-    @cached_property
-    def stratum_D(self) -> NDArray[np.int64]:
-        """Each document's stratum."""
-        stratum_D = np.zeros(self.documents, dtype=np.int64)
-        stratum_D[self.document_D_of_M] = self.stratum_M
-        return stratum_D
-
-    @cached_property
-    def bytes_D(self) -> Array:
-        """Bytes of text that each document's events cover."""
-        bytes_D: Array = np.zeros(self.documents)
-        np.add.at(bytes_D, self.document_D_of_M, self.bytes_M)
-        return bytes_D
+    def events(self) -> Events:
+        """How the events hang together: their blocks are the documents."""
+        block_M = np.unique(self.document_M, return_inverse=True)[1].reshape(-1).astype(np.int64)
+        stratum_M, fold_M = self.stratum_M.astype(np.int64), self.fold_M.astype(np.int64)
+        return Events(stratum_M, block_M, fold_M, self.bytes_M.astype(np.int64), len(self.strata))
 
     @cached_property
     def log_probability_NM(self) -> Array:

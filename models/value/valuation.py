@@ -1,29 +1,18 @@
 """The main line: from a round and the accounts before it to values, credits, accounts, votes and the next collective.
 
-Invariants: nothing here has state; the same values follow from recorded weights without fitting (`models.value.audit`).
+Invariants: nothing here has state; the same values follow from recorded weights without fitting (`models.value.audit`);
+torch is imported when a round is valued, not before.
 """
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
 
 import numpy as np
 
 from models.value.accounts import Books, keep_books, nano
-from models.value.bits import Values, admitted_rows, compute_values, known_out_of_fold, trial_gains
-from models.value.cells import out_of_fold_cells
-from models.value.collective import Collective, next_collective
-from models.value.fitted import Fitted, fit_admitted, fit_known, fit_trials
-from models.value.round import Array, Round
-
-
-@dataclass(frozen=True)
-class Valuation:
-    """What a validator knows at the end of its round: weights, values, bookkeeping, and the collective it proposes."""
-
-    fitted: Fitted
-    values: Values
-    books: Books
-    collective: Collective
+from models.value.events import Array
+from models.value.round import Round
+from models.value.values import Fitted, Values
+from models.value.values import Valuation as Valuation
 
 
 def evaluate(round_: Round, accounts_before: Mapping[int, int], answered: Collection[int]) -> Valuation:
@@ -31,21 +20,13 @@ def evaluate(round_: Round, accounts_before: Mapping[int, int], answered: Collec
 
     Accounts of uids that changed hands must have been dropped. Raises RoundError if an event has no probability at all.
     """
-    fitted = fit_round(round_)
-    values = compute_values(round_, fitted)
+    from models.value.rounds import fit_round, next_collective, table_of, values_of  # torch comes with the first round
+
+    table = table_of(round_)
+    fitted = fit_round(round_, table)
+    values = values_of(round_, table, fitted)
     books = books_of(round_, fitted, values, accounts_before, answered)
-    return Valuation(fitted, values, books, next_collective(round_, fitted.admitted_A))
-
-
-def fit_round(round_: Round) -> Fitted:
-    """All weights of the round: q, the trials on top of it, and p over q and what the trials admitted."""
-    cells = out_of_fold_cells(round_)
-    q_FSR = fit_known(round_, cells)
-    trial_FST = fit_trials(round_, cells, q_FSR)
-    gain_T, gain_se_T = trial_gains(round_, known_out_of_fold(round_, q_FSR), trial_FST)
-    admitted_A = admitted_rows(round_, gain_T, gain_se_T)
-    p_FSB = fit_admitted(round_, cells, q_FSR, admitted_A)
-    return Fitted(round_.member_rows, round_.new_rows, admitted_A, q_FSR, trial_FST, p_FSB)
+    return Valuation(fitted, values, books, next_collective(round_, table, fitted.admitted_A))
 
 
 def books_of(

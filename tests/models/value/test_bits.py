@@ -3,12 +3,22 @@ from decimal import Decimal, getcontext
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.value.bits import logarithmic_mean, path_bits, per_byte
+from models.value.bits import logarithmic_mean, path_bits
+from models.value.events import per_byte
 
 positive = st.floats(1e-12, 1.0)
+
+
+def mean_of(a, b):
+    return float(logarithmic_mean(torch.tensor([a], dtype=torch.float64), torch.tensor([b], dtype=torch.float64))[0])
+
+
+def sums(round_, bits_M):
+    return np.bincount(round_.events.block_M, bits_M, round_.events.blocks)[None]
 
 
 def integral_along_the_path(weights_K, start_M, rows_KM, nodes=100):
@@ -22,10 +32,10 @@ def integral_along_the_path(weights_K, start_M, rows_KM, nodes=100):
 @settings(max_examples=50, deadline=None)
 @given(a=positive, b=positive)
 def test_logarithmic_mean_lies_between_and_is_symmetric(a, b):
-    mean = float(logarithmic_mean(np.array([a]), np.array([b]))[0])
+    mean = mean_of(a, b)
     assert min(a, b) * (1 - 1e-12) <= mean <= max(a, b) * (1 + 1e-12)
     assert np.sqrt(a * b) * (1 - 1e-9) <= mean <= (a + b) / 2 * (1 + 1e-9)
-    assert mean == pytest.approx(float(logarithmic_mean(np.array([b]), np.array([a]))[0]), rel=1e-14)
+    assert mean == pytest.approx(mean_of(b, a), rel=1e-14)
 
 
 @pytest.mark.parametrize("apart", [0.0, 1e-16, 1e-12, 1e-8, 1e-4, 1.9e-3, 2.1e-3, 0.5, 40.0])
@@ -34,7 +44,7 @@ def test_logarithmic_mean_is_exact_near_and_far(apart):
     a = 0.3
     b = a * (1 + apart)
     exact = Decimal(a) if b == a else (Decimal(b) - Decimal(a)) / (Decimal(b).ln() - Decimal(a).ln())
-    assert float(logarithmic_mean(np.array([a]), np.array([b]))[0]) == pytest.approx(float(exact), rel=2e-15)
+    assert mean_of(a, b) == pytest.approx(float(exact), rel=2e-15)
 
 
 @settings(max_examples=50, deadline=None)
@@ -57,7 +67,7 @@ def test_parts_agree_with_the_integral_along_the_path():
 def test_a_mean_is_a_sum_over_events_by_their_bytes(rounds):
     round_ = rounds(["first"], ["second"])
     bits_M = np.random.default_rng(0).normal(size=round_.fold_M.size)
-    mean, _ = per_byte(round_, bits_M[None])
+    mean, _ = per_byte(round_.events, sums(round_, bits_M))
     assert mean[0] == pytest.approx(bits_M.sum() / round_.bytes_M.sum())
 
 
@@ -66,9 +76,9 @@ def test_errors_are_by_document(rounds):
     rng = np.random.default_rng(3)
     means, errors = [], []
     for _ in range(300):
-        by_document_D = rng.normal(0.2, 1.0, round_.documents)
-        bits_M = by_document_D[round_.document_D_of_M] + rng.normal(0, 0.1, round_.fold_M.size)
-        mean, error = per_byte(round_, bits_M[None])
+        by_document_D = rng.normal(0.2, 1.0, round_.events.blocks)
+        bits_M = by_document_D[round_.events.block_M] + rng.normal(0, 0.1, round_.fold_M.size)
+        mean, error = per_byte(round_.events, sums(round_, bits_M))
         means.append(mean[0])
         errors.append(error[0])
     assert np.mean(errors) == pytest.approx(np.std(means), rel=0.15)
@@ -77,7 +87,7 @@ def test_errors_are_by_document(rounds):
 
 def test_a_difference_between_strata_is_no_error(rounds):
     round_ = rounds(["first"], ["second"])
-    mean, error = per_byte(round_, np.array([0.1, 0.5, 2.0])[round_.stratum_M][None])
+    mean, error = per_byte(round_.events, sums(round_, np.array([0.1, 0.5, 2.0])[round_.stratum_M]))
     assert mean[0] > 0.1
     assert error[0] == pytest.approx(0, abs=1e-12)
 
@@ -86,6 +96,6 @@ def test_the_only_document_of_a_stratum_is_compared_with_all(rounds):
     round_ = rounds(["first"], ["second"])
     alone = round_.document_M == round_.document_M[0]
     moved = replace(round_, stratum_M=np.where(alone, 3, round_.stratum_M), strata=(*round_.strata, "alone"))
-    _, error = per_byte(moved, alone.astype(float)[None])
+    _, error = per_byte(moved.events, sums(moved, alone.astype(float)))
     share = alone.mean()
     assert error[0] == pytest.approx(share * (1 - share))

@@ -2,7 +2,8 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.value.collective import next_collective, whole_weights
+from models.value.collective import whole_weights
+from models.value.rounds import next_collective, table_of
 from models.value.valuation import evaluate
 
 
@@ -35,6 +36,6 @@ def test_versions_without_weight_or_admission_are_left_out(rounds, text):
 
 def test_the_baseline_stays_without_weight(rounds):
     round_ = rounds(["third"], [])
-    collective = next_collective(round_, np.zeros(0, dtype=np.intp))
+    collective = next_collective(round_, table_of(round_), np.zeros(0, dtype=np.intp))
     assert collective.uids == (-1, 0)
     assert (collective.weights_SC.sum(axis=1) == 65535).all()

@@ -1,5 +1,7 @@
+import lzma
 import subprocess
 import sys
+from pathlib import Path
 
 import msgspec
 import numpy as np
@@ -173,7 +175,15 @@ def test_a_file_that_was_not_committed_to_is_refused(voted, tmp_path):
         read_evidence(path, b"\0" * 32)
 
 
-def test_value_imports_no_torch_and_no_ray():
-    code = "import sys, models.value.audit, models.value.record; print(sorted({'torch', 'ray'} & set(sys.modules)))"
+def test_evidence_of_earlier_epochs_still_audits():
+    data = lzma.decompress((Path(__file__).parent / "evidence1.xz").read_bytes())
+    evidence = decode_evidence(data)
+    assert audit(evidence) == []
+    assert evaluate(evidence.round(), evidence.accounts_before, evidence.answered).books == evidence.books
+
+
+def test_accounts_rounds_and_evidence_need_no_torch_and_no_ray():
+    modules = "models.value, models.value.collective, models.value.audit, models.value.record, models.value.valuation"
+    code = f"import sys, {modules}; print(sorted({{'torch', 'ray'}} & set(sys.modules)))"
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
     assert ran.stdout.strip() == "[]"

@@ -4,15 +4,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models.value.errors import RoundError
-from models.value.fit import (
-    FLOOR,
-    TOLERANCE,
-    certificate,
-    fit_mixture,
-    minimise_nonnegative,
-    mixture_log_probability,
-    relative_probability,
-)
+from models.value.events import make_events
+from models.value.fit import TOLERANCE, certificate, fit_mixture, fit_pieces, minimise_nonnegative
+from models.value.table import FLOOR, Table
 
 
 def random_rows(seed, rows, events, spread=1.5, zeros=0.0):
@@ -23,9 +17,15 @@ def random_rows(seed, rows, events, spread=1.5, zeros=0.0):
     return log_probability_NM
 
 
+def relative(log_probability_NM):
+    """Probabilities in parts of each event's largest: what the solver sees."""
+    floored_NM = np.maximum(log_probability_NM, log_probability_NM[0] + np.log(FLOOR))
+    return np.exp(floored_NM - floored_NM.max(axis=0))
+
+
 def slow_fit(log_probability_NM, steps=8_000):
     """The multiplicative algorithm alone, from equal weights: obvious, and slow."""
-    relative_NM, _ = relative_probability(log_probability_NM)
+    relative_NM = relative(log_probability_NM)
     weights_N = np.full(len(relative_NM), 1 / len(relative_NM))
     for _ in range(steps):
         weights_N = weights_N * (relative_NM / (weights_N @ relative_NM)).mean(axis=1)
@@ -53,7 +53,7 @@ def test_agrees_with_the_slow_fit():
     log_probability_NM = random_rows(3, 6, 400, zeros=0.05)
     slow_N, fast_N = slow_fit(log_probability_NM), fit_mixture(log_probability_NM, tolerance=1e-10).weights_N
     np.testing.assert_allclose(fast_N, slow_N, atol=1e-5)
-    slow, fast = (mixture_log_probability(weights_N, log_probability_NM).mean() for weights_N in (slow_N, fast_N))
+    slow, fast = (np.log(weights_N @ relative(log_probability_NM)).mean() for weights_N in (slow_N, fast_N))
     assert fast >= slow - 1e-12
 
 
@@ -94,15 +94,41 @@ def test_nearly_equal_rows_are_certified():
     assert fit_mixture(log_probability_NM, tolerance=1e-9).certificate <= 1e-9
 
 
-def test_probabilities_have_a_floor():
-    relative_NM, top_M = relative_probability(np.array([[-1.0, -np.inf], [-800.0, -3.0]]))
-    np.testing.assert_allclose(relative_NM, [[1.0, FLOOR], [FLOOR, 1.0]])
-    np.testing.assert_allclose(top_M, [-1.0, -3.0])
+def test_probabilities_have_a_floor_below_the_baseline():
+    baseline_M, rows_NM = np.array([-1.0, -5.0]), np.array([[-np.inf, -1.0], [-800.0, -3.0]])
+    fold_M, block_M = np.array([0, 1]), np.array([0, 1])
+    table = Table(rows_NM, baseline_M, make_events(2, fold_M=fold_M, block_M=block_M))
+    ((_, _, piece),) = table.walk([(0, 2)])
+    expected = np.array([[1.0, np.exp(-4)], [FLOOR, 1.0], [FLOOR, np.exp(-2)]])
+    np.testing.assert_allclose(piece.numpy(), expected, rtol=1e-12)
 
 
-def test_an_event_nobody_gives_probability_is_refused():
+def test_the_floor_does_not_depend_on_other_rows():
+    log_probability_NM = random_rows(9, 4, 300, zeros=0.3)
+    better_M = np.full(300, -1e-3)
+    alone = fit_mixture(log_probability_NM[:3]).weights_N
+    table = Table(np.vstack([log_probability_NM[1:3], better_M]), log_probability_NM[0], make_events(300))
+    beside = fit_pieces(table.pieces([(0, 300)], np.arange(3))).weights_N
+    np.testing.assert_allclose(beside, alone, atol=1e-9)
+
+
+@pytest.mark.parametrize("bits", [30, 100, 900])
+def test_long_segments_do_not_underflow(bits):
+    log_probability_NM = random_rows(10, 4, 200) * (bits * np.log(2) / 4)
+    log_probability_NM[0] = -bits * np.log(2)
+    fit = fit_mixture(log_probability_NM)
+    assert fit.certificate <= TOLERANCE
+    assert np.isfinite(fit.weights_N).all()
+
+
+def test_an_event_the_baseline_gives_no_probability_is_refused():
     with pytest.raises(RoundError, match="event 1"):
         fit_mixture(np.array([[-1.0, -np.inf], [-2.0, -np.inf]]))
+
+
+def test_what_is_no_logarithm_of_a_probability_is_refused():
+    with pytest.raises(RoundError, match="not a number"):
+        fit_mixture(np.array([[-1.0, -2.0], [np.nan, -1.0]]))
 
 
 @settings(max_examples=40, deadline=None)

@@ -3,9 +3,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from models.value.bits import compute_values
 from models.value.round import quantise
-from models.value.valuation import evaluate, fit_round, sum_by_uid
+from models.value.rounds import fit_round, table_of, values_of
+from models.value.valuation import evaluate, sum_by_uid
 
 pytestmark = pytest.mark.thorough
 
@@ -173,8 +173,9 @@ def test_who_did_not_answer_gets_no_vote_and_keeps_the_account(rounds):
 def test_every_byte_counts_once_however_text_is_cut_into_events(rounds):
     round_ = rounds(MEMBERS, ["third"])
     longer = replace(round_, bytes_M=2 * round_.bytes_M)
-    fitted = fit_round(round_)
-    assert compute_values(longer, fitted).gain == pytest.approx(compute_values(round_, fitted).gain / 2)
+    fitted = fit_round(round_, table_of(round_))
+    double, single = (values_of(each, table_of(each), fitted) for each in (longer, round_))
+    assert double.gain == pytest.approx(single.gain / 2)
 
 
 def test_a_missing_stratum_in_one_fold_is_valued_with_the_weights_of_all(rounds):

@@ -1,0 +1,224 @@
+"""How many bits per byte each of some models is worth, by several measures, out of fold and with standard errors.
+
+Invariants: every measure takes natural log-probabilities [rows, events] (−inf allowed) beside a baseline's, and gives
+bits per byte; weights are fitted on one fold of documents, certified, and used on the other; an error is by document
+within its stratum. Nothing here pays anybody.
+
+What all of them take: log_probability_NM, a NumPy array, memory map, tensor, or what else is sliced by
+[rows, first:last], float32 or float64; log_baseline_M, above −inf; stratum_M, block_M (documents), fold_M, bytes_M:
+whole numbers by event, where left out one stratum, 128 runs of events a stratum for blocks, blocks alternately in
+folds, one byte an event. Events of one block should not be spread: each block lies in one stratum and fold. Raises
+RoundError where columns contradict, or a fold is empty.
+
+Legend: N rows, M events, S strata, D blocks, F 2 folds (that the weights were fitted on).
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from math import log, log2
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from torch import Tensor
+
+from models.value.bits import add_path, used_spans
+from models.value.cells import out_of_fold_cells
+from models.value.events import Array, make_events, per_byte
+from models.value.fit import TOLERANCE, excess, fit_pieces
+from models.value.fitted import KNOWN_TOLERANCE, fit_beside, fit_known
+from models.value.table import FLOOR, PIECE, Index, Table
+
+
+@dataclass(frozen=True)
+class Measure:
+    """bits_N ± se_N and gain ± gain_se (of all rows together over the baseline) in bits per byte.
+
+    weights_SN: mean of the two folds' weights, the baseline's is 1 − their sum. certificate: max_j E[p_j/p] − 1, of
+    the fit that is farthest from its best.
+    """
+
+    bits_N: Array
+    se_N: Array
+    gain: float
+    gain_se: float
+    weights_SN: Array | None
+    certificate: float | None
+
+
+@dataclass(frozen=True)
+class InOrder:
+    """bits_N ± se_N: what row j adds on top of the flat collective of the baseline and the rows before it.
+
+    refit_bits: what refitting all weights gains beyond those steps; Σ bits_N + refit_bits = gain of `shares`.
+    """
+
+    bits_N: Array
+    se_N: Array
+    refit_bits: float
+    gain: float
+    gain_se: float
+
+
+def shares(
+    log_probability_NM: Any,
+    log_baseline_M: Any,
+    *,
+    stratum_M: ArrayLike | None = None,
+    block_M: ArrayLike | None = None,
+    fold_M: ArrayLike | None = None,
+    bytes_M: ArrayLike | None = None,
+    device: str | torch.device = "cpu",
+) -> Measure:
+    """Whose the collective's gain is: Aumann-Shapley shares along the straight path from the baseline, in closed form.
+
+    Σ bits_N = gain exactly.
+    """
+    table = make_table(log_probability_NM, log_baseline_M, stratum_M, block_M, fold_M, bytes_M, device)
+    return _measure_shares(table, fit_flat(table))
+
+
+def fit_flat(table: Table, start_FSN: Array | None = None, tolerance: float = TOLERANCE) -> Array:
+    """Weights [2, S, 1 + N] of baseline and rows in one flat mixture."""
+    return fit_known(table, np.arange(table.rows), tolerance, start_FSN)
+
+
+def flat_sums(table: Table, weights_FSN: Array, rows: Index) -> Array:
+    """Bits by block [1 + K, D] of a flat mixture over the baseline, with weights of the other fold, and rows' parts."""
+    sums_KD = np.zeros((1 + rows.size, table.events.blocks))
+    for fold, stratum, span in used_spans(table.events):
+        add_path(sums_KD, table, [span], weights_FSN[fold, stratum], rows)
+    return sums_KD
+
+
+def _measure_shares(table: Table, weights_FSN: Array) -> Measure:
+    mean, error = per_byte(table.events, flat_sums(table, weights_FSN[:, :, 1:], np.arange(1, table.rows)))
+    above = max(
+        excess(table.pieces(cell.fit), weights_FSN[cell.fold, cell.strata[0]])
+        for cell in out_of_fold_cells(table.events)
+    )
+    weights_SN = weights_FSN[:, :, 1:].mean(axis=0)
+    return Measure(mean[1:], error[1:], float(mean[0]), float(error[0]), weights_SN, above)
+
+
+def leave_one_out(
+    log_probability_NM: Any,
+    log_baseline_M: Any,
+    *,
+    stratum_M: ArrayLike | None = None,
+    block_M: ArrayLike | None = None,
+    fold_M: ArrayLike | None = None,
+    bytes_M: ArrayLike | None = None,
+    device: str | torch.device = "cpu",
+) -> Measure:
+    """What is lost without each row, when the others are fitted again. Rows without weight lose nothing."""
+    table = make_table(log_probability_NM, log_baseline_M, stratum_M, block_M, fold_M, bytes_M, device)
+    weights_FSN = fit_flat(table)
+    whole = _measure_shares(table, weights_FSN)
+    gain_D = flat_sums(table, weights_FSN[:, :, 1:], np.arange(1, table.rows))[0]
+    lost_ND = np.zeros((table.rows - 1, table.events.blocks))
+    for row in np.flatnonzero(weights_FSN[:, :, 1:].any(axis=(0, 1))) + 1:
+        others = np.delete(np.arange(table.rows), row)
+        start_FSK = weights_FSN[:, :, others]
+        start_FSK[~start_FSK.any(axis=2), 0] = 1.0
+        again_FSK = fit_known(table, others, TOLERANCE, start_FSK)
+        lost_ND[row - 1] = gain_D - flat_sums(table, again_FSK[:, :, 1:], others[1:])[0]
+    bits_N, se_N = per_byte(table.events, lost_ND)
+    return Measure(bits_N, se_N, whole.gain, whole.gain_se, whole.weights_SN, whole.certificate)
+
+
+def in_order(
+    log_probability_NM: Any,
+    log_baseline_M: Any,
+    *,
+    stratum_M: ArrayLike | None = None,
+    block_M: ArrayLike | None = None,
+    fold_M: ArrayLike | None = None,
+    bytes_M: ArrayLike | None = None,
+    device: str | torch.device = "cpu",
+) -> InOrder:
+    """What each row adds in order of publication: alone on top of a collective of those before it, fitted flat.
+
+    A copy of an earlier row adds exactly nothing.
+    """
+    table = make_table(log_probability_NM, log_baseline_M, stratum_M, block_M, fold_M, bytes_M, device)
+    weights_FSN = np.zeros((2, table.events.strata, table.rows))
+    weights_FSN[:, :, 0] = 1.0
+    step_ND = np.zeros((table.rows - 1, table.events.blocks))
+    for row in range(1, table.rows):
+        step_ND[row - 1] = _take_step(table, weights_FSN, row)
+    gain, gain_se = per_byte(table.events, flat_sums(table, fit_flat(table)[:, :, 1:], np.arange(1, table.rows))[:1])
+    bits_N, se_N = per_byte(table.events, step_ND)
+    return InOrder(bits_N, se_N, float(gain[0] - bits_N.sum()), float(gain[0]), float(gain_se[0]))
+
+
+def _take_step(table: Table, weights_FSN: Array, row: int) -> Array:
+    """Bits by block [D] of one row on top of the collective before it, which it then joins."""
+    before = np.arange(row)
+    bits_2D = np.zeros((2, table.events.blocks))
+    for cell in out_of_fold_cells(table.events):
+        strata = list(cell.strata)
+        known_N = weights_FSN[cell.fold, strata[0], :row]
+        weight_1 = fit_beside(table, cell.fit, table.mixture(known_N, before, cell.fit), np.array([row]))
+        if not weight_1[0]:
+            continue
+        add_path(bits_2D, table, cell.use, weight_1, np.array([row]), table.mixture(known_N, before, cell.use))
+        start = np.append(known_N * (1.0 - weight_1), weight_1)
+        fit = fit_pieces(table.pieces(cell.fit, np.arange(row + 1)), start=start, tolerance=KNOWN_TOLERANCE)
+        weights_FSN[cell.fold, strata, : row + 1] = fit.weights_N
+    bits_D: Array = bits_2D[0]
+    return bits_D
+
+
+def nearest(
+    log_probability_NM: Any, bytes_M: ArrayLike | None = None, *, device: str | torch.device = "cpu"
+) -> tuple[NDArray[np.intp], Array]:
+    """Each row's nearest other row, and the root mean square difference of their log2-probabilities an event, in bits.
+
+    Events count by their bytes where these are given. Differences are cut at 40 bits below the event's largest. A row
+    alone has neighbour −1, at infinity.
+    """
+    rows, events = log_probability_NM.shape
+    if rows < 2:
+        return np.full(rows, -1), np.full(rows, np.inf)
+    width_M = torch.ones(events) if bytes_M is None else torch.as_tensor(np.array(bytes_M))
+    root_M = width_M.to(device, torch.float64).sqrt()
+    square_NN = np.zeros((rows, rows))
+    for begin, piece in _logarithms(log_probability_NM, device):
+        scaled = piece * root_M[begin : begin + piece.shape[1]]
+        norm_N = scaled.square().sum(dim=1)
+        square_NN += (norm_N[:, None] + norm_N - 2.0 * scaled @ scaled.T).cpu().numpy()
+    np.fill_diagonal(square_NN, np.inf)
+    index_N = square_NN.argmin(axis=1)
+    exact_N = torch.zeros(rows, dtype=torch.float64, device=device)
+    for begin, piece in _logarithms(log_probability_NM, device):
+        apart = (piece - piece[torch.from_numpy(index_N).to(piece.device)]) * root_M[begin : begin + piece.shape[1]]
+        exact_N += apart.square_().sum(dim=1)
+    return index_N, np.sqrt(exact_N.cpu().numpy() / float(width_M.sum()))
+
+
+def _logarithms(log_probability_NM: Any, device: str | torch.device) -> Iterator[tuple[int, Tensor]]:
+    """First event and log2-probabilities [N, m] of each piece, relative to each event's largest."""
+    rows, events = log_probability_NM.shape
+    step = max(PIECE // rows, 256)
+    for begin in range(0, events, step):
+        part = log_probability_NM[:, begin : begin + step]
+        piece = part if isinstance(part, Tensor) else torch.from_numpy(np.array(part, dtype=np.float64))
+        piece = piece.to(device, torch.float64) / log(2.0)
+        top_m = piece.amax(dim=0).clamp_(min=-torch.finfo(torch.float64).max)
+        yield begin, (piece - top_m).clamp_(min=log2(FLOOR))
+
+
+def make_table(
+    log_probability_NM: Any,
+    log_baseline_M: Any,
+    stratum_M: ArrayLike | None,
+    block_M: ArrayLike | None,
+    fold_M: ArrayLike | None,
+    bytes_M: ArrayLike | None,
+    device: str | torch.device,
+) -> Table:
+    """What every measure begins with: rows, baseline and events as one table. Raises RoundError."""
+    events = make_events(log_probability_NM.shape[1], stratum_M, block_M, fold_M, bytes_M)
+    return Table(log_probability_NM, log_baseline_M, events, device)

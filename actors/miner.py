@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
+from models.errors import ModelRefused
 from models.host.architectures import Architecture, build_model
-from models.host.folders import load_model, save_model
+from models.host.folders import has_tokenizer, load_model, save_model
 from models.store import Store
 from models.text.corpus import Corpus
 from models.text.windows import draw_pages
@@ -69,14 +70,19 @@ def make_version(job: Job, *, store: Store, corpus: Corpus, folder: Path, device
 
     Raises:
         StoreError: the base is not in the store, or damaged.
-        ModelRefused: the base cannot be loaded.
+        ModelRefused: the base cannot be loaded, or reads tokens.
         ModelsError: the loss is not finite.
     """
     if job.work == "begin":
         return Made(_put(build_model(job.architecture, job.seed), store), None)
     if job.base is None:
         raise ValueError(f"the job of {job.peer} is to {job.work}, and names no version to start from")
-    model = load_model(store.materialize(job.base), device)
+    folder_of_base = store.materialize(job.base)
+    if has_tokenizer(folder_of_base):
+        raise ModelRefused(
+            "tokenizer", f"the version that {job.peer} is to {job.work} reads tokens, training is by bytes"
+        )
+    model = load_model(folder_of_base, device)
     if job.work == "copy":
         perturb(model, job.noise, int.from_bytes(job.page_seed[:8], "little"))
         return Made(_put(model, store), None)

@@ -66,6 +66,12 @@ def make_job(peer: str, base: bytes | None, work: str, page_seed: bytes = bytes(
     )
 
 
+@pytest.fixture
+def make_job_of() -> Callable[..., Job]:
+    """`make_job`, for tests."""
+    return make_job
+
+
 class PlainNetwork:
     """Plain objects in one folder; the test is the driver. Built again on the same folder it goes on."""
 

@@ -30,10 +30,12 @@ from cluster.audit import Audited, audit_epoch
 from cluster.config import Network, load_network
 from cluster.errors import ClusterError, ConfigurationError, HomeInUse, NoAnswer
 from cluster.funds import balances, faucet, send, stake, transfer, unstake
-from cluster.home import Home, find_home
+from cluster.home import Home, find_home, find_work
 from cluster.lease import Holder, read_holder
 from cluster.report import EpochRecord, NeuronRecord, read_epochs
-from cluster.show import Show
+from cluster.show import Progress, Quiet, Show
+from cluster.study.result import Evaluation, ModelValue
+from cluster.study.settings import read_settings
 from ledger.errors import DamagedLedger, LedgerError, Refusal
 from ledger.extrinsics import decode_extrinsic
 from ledger.keys import sign_message, verify_message
@@ -52,9 +54,11 @@ __all__ = [
     "ConfigurationError",
     "DamagedLedger",
     "EpochRecord",
+    "Evaluation",
     "HomeInUse",
     "LedgerError",
     "LightlyVerified",
+    "ModelValue",
     "Network",
     "NeuronRecord",
     "NoAnswer",
@@ -68,6 +72,7 @@ __all__ = [
     "blocks",
     "check_proof",
     "epochs",
+    "evaluate",
     "export_ledger",
     "faucet",
     "find_home",
@@ -142,9 +147,7 @@ def launch(
         HomeInUse: another driver runs this home.
         ClusterError: an actor did not start, or too few validators answered; the ledger keeps what it has.
     """
-    if "ray" not in sys.modules:
-        # Ray reads this when it is imported. With its token nobody else who logs in on this machine can join.
-        os.environ.setdefault("RAY_AUTH_MODE", "token")
+    _guard_ray()
     from cluster.driver import run_network  # brings Ray and torch, which reading a ledger does not need
 
     if epochs < 1:
@@ -160,6 +163,45 @@ def launch(
         issuance_rao=outcome.issuance_rao,
         epochs=outcome.records,
         neurons=outcome.records[-1].neurons,
+    )
+
+
+def evaluate(
+    models: Sequence[Path | str],
+    *,
+    data: Sequence[Path | str] = (),
+    overrides: Sequence[str] = (),
+    home: Path | str | None = None,
+    address: str | None = None,
+    matrix: Path | str | None = None,
+    show: Progress | None = None,
+) -> Evaluation:
+    """Value any models as one collective on held-out text, without a network.
+
+    Args:
+        models: folders in the layout of Hugging Face, or of LoRA adapters, in the order of publication.
+        data: files, folders and Parquet files of text; none: the standard library of the running interpreter.
+        overrides: `field=value`, for the settings of the evaluation.
+        home: text and scores are kept in its folder `evaluate`; None: `TAORAY_HOME`, else `./taoray-home`.
+        address: of a Ray cluster; None: `RAY_ADDRESS`, else Ray on this machine while models are scored.
+        matrix: an Arrow file into which the log-probabilities of every event are written.
+        show: hears how it goes.
+
+    Raises:
+        ConfigurationError: a setting is wrong. TextError: the text is. Both before any model is loaded.
+        HomeInUse: another evaluation works in this home.
+        ClusterError: the scorers did not start, or no model can be valued. One that cannot be is a row with its error.
+    """
+    _guard_ray()
+    from cluster.study.evaluate import run_evaluation  # brings Ray and torch, which reading a ledger does not need
+
+    return run_evaluation(
+        [Path(model) for model in models],
+        read_settings(overrides, data),
+        find_work(Path(home) if home else None),
+        show=show or Quiet(),
+        address=address,
+        matrix=Path(matrix) if matrix else None,
     )
 
 
@@ -241,6 +283,12 @@ def audit(home: Path | str, epoch: int) -> list[Audited]:
     entry a validator that revealed. Raises ClusterError where the epoch is not closed.
     """
     return audit_epoch(Home(Path(home).absolute()), epoch)
+
+
+def _guard_ray() -> None:
+    """Ray reads this when it is imported. With its token nobody else who logs in on this machine can join."""
+    if "ray" not in sys.modules:
+        os.environ.setdefault("RAY_AUTH_MODE", "token")
 
 
 def _check_home(place: Home) -> None:

@@ -71,3 +71,11 @@ def find_home(home: Path | None, network: str) -> Home:
     """The home that is meant: as told, else `TAORAY_HOME`, else `./taoray-home/<network>`."""
     told = home or (Path(os.environ["TAORAY_HOME"]) if os.environ.get("TAORAY_HOME") else None)
     return Home((told or Path("taoray-home") / network).absolute())
+
+
+def find_work(home: Path | None) -> Path:
+    """The folder in which models are evaluated: `evaluate` in the home as told, in `TAORAY_HOME`, or in
+    `./taoray-home`.
+    """
+    told = home or (Path(os.environ["TAORAY_HOME"]) if os.environ.get("TAORAY_HOME") else None)
+    return ((told or Path("taoray-home")) / "evaluate").absolute()

@@ -5,8 +5,8 @@ from typing import Protocol
 from cluster.report import EpochRecord
 
 
-class Show(Protocol):
-    """Hears how a run goes. Nothing depends on what it does."""
+class Progress(Protocol):
+    """Hears how a long task goes. Nothing depends on what it does."""
 
     def step(self, sentence: str, total: int = 0) -> None:
         """A step begins; `total` is how many answers it waits for, 0 where that has no number."""
@@ -16,6 +16,10 @@ class Show(Protocol):
 
     def note(self, sentence: str) -> None:
         """Something that a person should know, and that stays readable."""
+
+
+class Show(Progress, Protocol):
+    """Hears how a run of a network goes."""
 
     def epoch(self, record: EpochRecord) -> None:
         """An epoch is closed."""

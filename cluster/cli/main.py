@@ -14,7 +14,7 @@ from typing import Annotated
 
 import typer
 
-from cluster.cli import ledger, look, network, wallet
+from cluster.cli import evaluate, ledger, look, network, wallet
 from cluster.cli.output import print_error
 from cluster.errors import ClusterError, ConfigurationError
 from ledger.errors import LedgerError
@@ -27,6 +27,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command("launch")(network.launch)
+app.command("evaluate")(evaluate.evaluate)
 app.command("status")(look.status)
 app.command("metagraph")(look.metagraph)
 app.add_typer(ledger.app, name="ledger")

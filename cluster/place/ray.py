@@ -15,14 +15,14 @@ import ray
 from ray.exceptions import RayError
 
 from cluster.errors import ClusterError
-from cluster.show import Show
+from cluster.show import Progress
 
 LOCAL = "local"
 """The address that starts Ray on this machine."""
 
 
 @contextmanager
-def joined_ray(address: str | None, namespace: str, show: Show) -> Iterator[None]:
+def joined_ray(address: str | None, namespace: str, show: Progress) -> Iterator[None]:
     """Join a Ray cluster, or be one; left and ended as it was found.
 
     Args:

@@ -26,12 +26,13 @@ WITHOUT_TORCH = (
         "next_byte",
         "private",
         "rows",
+        "score_file",
         "segments",
         "table",
     ),
     *("validator", "wire"),
 )
-PLAIN = (*WITHOUT_TORCH, "host", "miner")
+PLAIN = (*WITHOUT_TORCH, "host", "miner", "scorer")
 
 
 def modules_of(room: str) -> list[str]:

@@ -7,14 +7,11 @@ Invariants:
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import msgspec
 
 from ledger.extrinsics import BASELINE_MANIFEST, BASELINE_UID, Member
-
-if TYPE_CHECKING:
-    from models.value.collective import Collective
+from models.value.collective import Collective
 
 
 class NoBallot(Exception):
@@ -90,7 +87,7 @@ def load_ballot(path: Path) -> Ballot | None:
     return msgspec.msgpack.decode(path.read_bytes(), type=Ballot) if path.exists() else None
 
 
-def proposed_members(collective: "Collective") -> tuple[Member, ...]:
+def proposed_members(collective: Collective) -> tuple[Member, ...]:
     """The collective as the ledger takes it: by uid, the baseline under its own and an empty manifest."""
     members = (
         Member(

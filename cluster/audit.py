@@ -7,7 +7,6 @@ in the epoch is named, with a sentence for each thing that differs; nothing is w
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from actors.ballot import proposed_members
 from cluster.archive import open_chain
@@ -17,9 +16,9 @@ from ledger.blocks import APPLIED, Block
 from ledger.extrinsics import RevealWeights, compute_seed, decode_extrinsic
 from ledger.store.chain import Chain
 from models.errors import ModelsError
-
-if TYPE_CHECKING:
-    from models.value.evidence import Evidence
+from models.value.audit import audit as audit_evidence
+from models.value.evidence import Evidence
+from models.value.record import read_evidence
 
 
 @dataclass(frozen=True)
@@ -79,10 +78,6 @@ def _reveals(block: Block) -> Iterator[tuple[bytes, RevealWeights]]:
 
 
 def _differences(path: Path, genesis_hash: bytes, hotkey: bytes, reveal: RevealWeights) -> Iterator[str]:
-    # What values is loaded when it is needed: reading a ledger does without.
-    from models.value.audit import audit as audit_evidence
-    from models.value.record import read_evidence
-
     try:
         evidence = read_evidence(path, reveal.evidence)
         yield from _unlike_the_ledger(evidence, genesis_hash, hotkey, reveal)
@@ -91,9 +86,7 @@ def _differences(path: Path, genesis_hash: bytes, hotkey: bytes, reveal: RevealW
         yield str(error)
 
 
-def _unlike_the_ledger(
-    evidence: "Evidence", genesis_hash: bytes, hotkey: bytes, reveal: RevealWeights
-) -> Iterator[str]:
+def _unlike_the_ledger(evidence: Evidence, genesis_hash: bytes, hotkey: bytes, reveal: RevealWeights) -> Iterator[str]:
     """What the evidence says otherwise than the reveal on the ledger."""
     about = (evidence.genesis, evidence.epoch, evidence.hotkey)
     if about != (genesis_hash, reveal.epoch, hotkey):

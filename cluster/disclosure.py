@@ -16,6 +16,7 @@ from cluster.errors import ClusterError
 from cluster.home import Home
 from ledger.trust.merkle import compute_way_root, find_way
 from models.text.corpus import Corpus
+from models.value.record import read_evidence
 
 
 class DisclosedDocument(Struct, frozen=True, forbid_unknown_fields=True):
@@ -99,8 +100,5 @@ def read_disclosure(path: Path) -> Disclosure:
 
 def _asked(folder: Path) -> set[bytes]:
     """Hashes of the documents that the evidence of an epoch names."""
-    # What values is loaded when it is needed: reading a ledger does without.
-    from models.value.record import read_evidence
-
     evidence = (read_evidence(path) for path in sorted(folder.glob("*.evidence")))
     return {row.tobytes() for each in evidence for row in each.array("window_document_hash")}

@@ -67,7 +67,12 @@ def start_crew(network: Network, home: Home, genesis: Genesis, *, host_class: ty
     )
     keeper = start_keeper(Keeper, keeper_settings, namespace=genesis.hash.hex())
     validators = {
-        entry.name: start_actor(Validator, _validator_settings(network, home, genesis, entry.name), name=entry.name)
+        entry.name: start_actor(
+            Validator,
+            _validator_settings(network, home, genesis, entry.name),
+            name=entry.name,
+            threads=network.placement.threads,
+        )
         for entry in network.validators
     }
     hosts = {name: start_host(name) for name in plan}

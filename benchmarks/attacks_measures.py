@@ -29,12 +29,12 @@ from numpy.typing import NDArray  # noqa: E402
 
 from benchmarks.attacks_copies import copies  # noqa: E402
 from benchmarks.attacks_honest import ARRIVAL, newcomers  # noqa: E402
-from benchmarks.attacks_replay import Publication, bits_of_mixture, lay_round, replay  # noqa: E402
+from benchmarks.attacks_replay import Publication, lay_round, replay  # noqa: E402
 from benchmarks.attacks_scenario import HONEST, Scenario  # noqa: E402
 from benchmarks.attacks_world import Settings, World  # noqa: E402
 from benchmarks.record import write_record  # noqa: E402
+from models.value import leave_one_out, shares  # noqa: E402
 from models.value.round import Round  # noqa: E402
-from models.value.valuation import evaluate  # noqa: E402
 
 COMPARED = ("exact", "temperature", "ensemble", "noised_16", "late_improvement", "equal_newcomer")
 MOST_PLAYERS = 8
@@ -42,21 +42,30 @@ Shares = NDArray[np.float64]
 """One number for each row after the baseline."""
 
 
+def columns(round_: Round, rows: Sequence[int]) -> dict[str, Any]:
+    """What the measures take: some rows, the baseline, and where the events come from."""
+    return {
+        "log_probability_NM": round_.log_probability_NM[list(rows)],
+        "log_baseline_M": round_.log_probability_NM[0],
+        "stratum_M": round_.stratum_M,
+        "block_M": round_.document_M,
+        "fold_M": round_.fold_M,
+    }
+
+
 def share_of_mixture(round_: Round) -> Shares:
-    return evaluate(round_, {}, ()).values.share_bits_N[1:]
+    return shares(**columns(round_, range(1, len(round_.uid_N)))).bits_N
 
 
-def leave_one_out(round_: Round) -> Shares:
-    rows = np.arange(len(round_.uid_N))
-    whole = bits_of_mixture(round_, rows)
-    return np.array([bits_of_mixture(round_, np.delete(rows, row)) - whole for row in rows[1:]])
+def lost_without(round_: Round) -> Shares:
+    return leave_one_out(**columns(round_, range(1, len(round_.uid_N)))).bits_N
 
 
 def shapley(round_: Round) -> Shares:
     """Exact: every set of players is fitted once."""
     players = range(1, len(round_.uid_N))
     worth = {
-        chosen: -bits_of_mixture(round_, np.array([0, *chosen]))
+        chosen: shares(**columns(round_, chosen)).gain if chosen else 0.0
         for size in range(len(players) + 1)
         for chosen in combinations(players, size)
     }
@@ -75,7 +84,7 @@ def accuracy(round_: Round) -> Shares:
 
 MEASURES: dict[str, Callable[[Round], Shares]] = {
     "share": share_of_mixture,
-    "leave_one_out": leave_one_out,
+    "leave_one_out": lost_without,
     "shapley": shapley,
     "accuracy": accuracy,
 }

@@ -117,7 +117,7 @@ class World:
         runs, another one once in this run."""
         key = (version.name, draw)
         if key not in self._rows:
-            kept = self._kept / "rows" / f"{version.name}@{draw}.npy"
+            kept = self.kept / "rows" / f"{version.name}@{draw}.npy"
             if kept.exists():
                 self._rows[key] = np.load(kept)
             else:
@@ -142,9 +142,9 @@ class World:
         """All versions of a peer, from the disk where its last one is there, else by training."""
         of = self.settings.peers[peer]
         names = [version_name(of, epoch) for epoch in range(1, self.settings.epochs + 1)]
-        if not (self._kept / names[-1]).exists():
+        if not (self.kept / names[-1]).exists():
             self._train_anew(of, names, 1000 * self.settings.seed + peer)
-        self.models.update((name, load_model(self._kept / name)) for name in names)
+        self.models.update((name, load_model(self.kept / name)) for name in names)
 
     def _train_anew(self, of: Peer, names: Sequence[str], seed: int) -> None:
         model, state, steps = build_model(of.architecture, seed), None, 0
@@ -152,11 +152,12 @@ class World:
             pages = self.pages(name, self.settings.training.pages, of.strata)
             done = train_steps(model, state, pages, self.settings.training, steps_done=steps)
             state, steps = done.optimizer_state, done.steps_done
-            shutil.rmtree(self._kept / name, ignore_errors=True)
-            save_model(model, self._kept / name)
+            shutil.rmtree(self.kept / name, ignore_errors=True)
+            save_model(model, self.kept / name)
 
     @cached_property
-    def _kept(self) -> Path:
+    def kept(self) -> Path:
+        """Where what follows from these settings and this text is kept."""
         content: Any = (self.settings, self.corpus.fingerprint)
         return self.folder / hashlib.blake2b(msgspec.msgpack.encode(content), digest_size=8).hexdigest()
 

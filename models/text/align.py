@@ -25,8 +25,9 @@ Group = tuple[int, bytes]
 COARSEST_BYTES = 16
 """Mean bytes of an event above which a tokenizer, or the round with it, is too coarse to tell models apart."""
 ORDINARY_BYTES = 8
-"""Up to this mean, what a tokenizer costs the round is the price of comparing unlike tokenizers: four trained apart cut
-together every 5 to 7 bytes, and one alone every 4, which beside models of bytes is already a fourth of the events."""
+"""Up to this mean, what a tokenizer costs the round is the price of comparing unlike tokenizers: one alone cuts every 3
+to 5 bytes, so beside models of bytes it already leaves a fourth of the events, and without it there were 4 times as
+many; it must not go for that."""
 COSTLY = 1.5
 """Beyond it, a model goes without which the round had over this many times the events."""
 

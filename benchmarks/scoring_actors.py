@@ -37,9 +37,9 @@ from models.host.folders import save_model  # noqa: E402
 
 ARCHITECTURES = {
     "small": Architecture("llama", hidden=104, layers=2, heads=4, context=513),
-    "larger": Architecture("llama", hidden=384, layers=6, heads=6, context=513),
+    "larger": Architecture("llama", hidden=256, layers=4, heads=4, context=513),
 }
-WINDOWS, WINDOW_BYTES, PART_WINDOWS, BATCH = 128, 513, 16, 4
+WINDOWS, WINDOW_BYTES, PART_WINDOWS, BATCH = 64, 513, 8, 4
 AIM_RATIO = 0.95
 
 

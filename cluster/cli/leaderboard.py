@@ -53,7 +53,7 @@ def summary(evaluation: taoray.Evaluation) -> Iterator[str]:
         f"baseline {bits(evaluation.baseline_bits_per_byte)}"
     )
     yield (
-        f"gain {measured(evaluation.gain_bits, evaluation.gain_se)}, of it {evaluation.refit_bits:.3f} by fitting all "
+        f"gain {measured(evaluation.gain_bits, evaluation.gain_se)}, of it {evaluation.refit_bits:z.3f} by fitting all "
         f"weights at once; {evaluation.events:,} events, {evaluation.bytes:,} bytes, "
         f"{sum(evaluation.seconds.values()):.1f} s"
     )
@@ -68,7 +68,7 @@ def failures(evaluation: taoray.Evaluation) -> Iterator[str]:
 
 def measured(value: float, error: float) -> str:
     """A figure with its standard error."""
-    return f"{value:.3f} ± {error:.3f}"
+    return f"{value:z.3f} ± {error:.3f}"
 
 
 def short(name: str) -> str:

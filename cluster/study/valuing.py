@@ -10,6 +10,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -49,6 +50,10 @@ class Aligned:
     def text_bytes(self) -> int:
         """What the events cover."""
         return int(self.segments.bytes_M.sum())
+
+    def bits_per_byte(self, log_probability_M: Matrix) -> float:
+        """What one row costs; infinite where it gave an event a probability of 0."""
+        return -float(log_probability_M.sum()) / math.log(2) / self.text_bytes
 
 
 @dataclass(frozen=True)
@@ -118,53 +123,57 @@ def value_models(
 
     Raises RoundError where the events are too few to be valued.
     """
-    rows, names = aligned.log_probability_NM, [candidates[index].name for index in aligned.kept]
-    folds = {
+    events: dict[str, Any] = {
         "stratum_M": aligned.stratum_M,
         "block_M": aligned.document_M,
         "fold_M": aligned.fold_M,
         "bytes_M": aligned.segments.bytes_M,
     }
-    share = shares(rows, aligned.log_baseline_M, **folds)
-    order = in_order(rows, aligned.log_baseline_M, **folds)
-    without = leave_one_out(rows, aligned.log_baseline_M, **folds)
+    rows = aligned.log_probability_NM
+    share = shares(rows, aligned.log_baseline_M, **events)
+    order = in_order(rows, aligned.log_baseline_M, **events)
+    without = leave_one_out(rows, aligned.log_baseline_M, **events)
     near_N, near_bits_N = nearest(rows)
     looked = looked_up(
         [*rows, aligned.log_baseline_M], aligned.segments.window_M, aligned.segments.bytes_M, windows=windows
     ).known
-    weights_SN = share.weights_SN
-    assert weights_SN is not None
-    place = {index: row for row, index in enumerate(aligned.kept)}
-    models = []
-    for index, candidate in enumerate(candidates):
-        if index not in place:
-            parameters = facts[index].parameters if index in facts else 0
-            models.append(
-                ModelValue(name=candidate.name, path=candidate.folder, parameters=parameters, error=errors[index])
-            )
-            continue
-        row = place[index]
-        models.append(
-            ModelValue(
-                name=candidate.name,
-                path=candidate.folder,
-                parameters=facts[index].parameters,
-                bits_per_byte=finite(-float(rows[row].sum()) / math.log(2) / aligned.text_bytes),
-                share_bits=float(share.bits_N[row]),
-                share_se=float(share.se_N[row]),
-                lost_without_bits=float(without.bits_N[row]),
-                lost_without_se=float(without.se_N[row]),
-                new_bits=float(order.bits_N[row]),
-                new_bits_se=float(order.se_N[row]),
-                weight={name: float(weights_SN[number, row]) for number, name in enumerate(strata)},
-                nearest=names[near_N[row]] if len(names) > 1 else None,
-                nearest_bits=finite(float(near_bits_N[row])),
-                looked_up=looked[row],
-                tokens_per_second=tokens[index] / facts[index].seconds if facts[index].seconds > 0 else None,
-            )
+    assert share.weights_SN is not None
+    measured = {
+        index: ModelValue(
+            name=candidates[index].name,
+            path=candidates[index].folder,
+            parameters=facts[index].parameters,
+            bits_per_byte=finite(aligned.bits_per_byte(rows[row])),
+            share_bits=float(share.bits_N[row]),
+            share_se=float(share.se_N[row]),
+            lost_without_bits=float(without.bits_N[row]),
+            lost_without_se=float(without.se_N[row]),
+            new_bits=float(order.bits_N[row]),
+            new_bits_se=float(order.se_N[row]),
+            weight=weights_of(share.weights_SN[:, row], strata),
+            nearest=candidates[aligned.kept[near_N[row]]].name if len(rows) > 1 else None,
+            nearest_bits=finite(float(near_bits_N[row])),
+            looked_up=looked[row],
+            tokens_per_second=tokens[index] / facts[index].seconds if facts[index].seconds > 0 else None,
         )
-    baseline = -float(aligned.log_baseline_M.sum()) / math.log(2) / aligned.text_bytes
-    return Valued(tuple(models), baseline, float(share.gain), float(share.gain_se), float(order.refit_bits))
+        for row, index in enumerate(aligned.kept)
+    }
+    models = tuple(
+        measured.get(index) or _without_value(candidate, facts.get(index), errors[index])
+        for index, candidate in enumerate(candidates)
+    )
+    baseline = aligned.bits_per_byte(aligned.log_baseline_M)
+    return Valued(models, baseline, float(share.gain), float(share.gain_se), float(order.refit_bits))
+
+
+def weights_of(weights_S: Matrix, strata: Sequence[str]) -> dict[str, float]:
+    """A model's weight by stratum; one that has no event has no weight."""
+    return {name: float(weights_S[number]) if number < len(weights_S) else 0.0 for number, name in enumerate(strata)}
+
+
+def _without_value(candidate: Candidate, facts: ScoreFacts | None, error: str) -> ModelValue:
+    parameters = facts.parameters if facts else 0
+    return ModelValue(name=candidate.name, path=candidate.folder, parameters=parameters, error=error)
 
 
 def finite(value: float) -> float | None:

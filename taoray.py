@@ -28,6 +28,8 @@ from cluster.archive import (
 )
 from cluster.audit import Audited, audit_epoch
 from cluster.config import Network, load_network
+from cluster.disclosure import Disclosure, check_disclosure
+from cluster.disclosure import disclose as _disclose
 from cluster.errors import ClusterError, ConfigurationError, HomeInUse, NoAnswer
 from cluster.funds import balances, faucet, send, stake, transfer, unstake
 from cluster.home import Home, find_home, find_work
@@ -53,6 +55,7 @@ __all__ = [
     "ClusterError",
     "ConfigurationError",
     "DamagedLedger",
+    "Disclosure",
     "EpochRecord",
     "Evaluation",
     "HomeInUse",
@@ -70,7 +73,9 @@ __all__ = [
     "audit",
     "balances",
     "blocks",
+    "check_disclosure",
     "check_proof",
+    "disclose",
     "epochs",
     "evaluate",
     "export_ledger",
@@ -283,6 +288,15 @@ def audit(home: Path | str, epoch: int) -> list[Audited]:
     entry a validator that revealed. Raises ClusterError where the epoch is not closed.
     """
     return audit_epoch(Home(Path(home).absolute()), epoch)
+
+
+def disclose(home: Path | str, epoch: int) -> Disclosure:
+    """The private documents that a closed epoch asked about, each with its way to the root in the genesis.
+
+    Raises:
+        ClusterError: the network's text is public, or the epoch is not closed. EvidenceError: evidence is damaged.
+    """
+    return _disclose(Home(Path(home).absolute()), epoch)
 
 
 def _guard_ray() -> None:

@@ -142,7 +142,7 @@ def _notes(valued: Valued, settings: Study) -> tuple[str, ...]:
         for model in valued.models
         if model.looked_up
     ]
-    return (*looked, *(() if settings.data.paths else (PUBLIC,)))
+    return (*looked, *(() if settings.data.paths or settings.data.private else (PUBLIC,)))
 
 
 def _evaluation(

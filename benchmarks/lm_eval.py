@@ -44,7 +44,7 @@ CASES = {
     "gpt2, 16k tokens": {"kind": "gpt2", "vocabulary": 16384, "hidden": 128, "layers": 2, "context": 256},
 }
 LM_EVAL_BATCHES = (1, 8, 32)
-TEXTS, LONGEST_BYTES = 16, 3000
+TEXTS, LONGEST_BYTES = 12, 2000
 AIM_DIFFERENCE, AIM_RATIO = 1e-3, {"cpu": 1.0, "cuda": 3.0}
 
 

@@ -124,7 +124,7 @@ def _hostile_host() -> type:
 def test_hostile_peers_cost_themselves_the_epoch_and_nobody_else(
     tiny_toml: Path, small_text: str, tmp_path: Path
 ) -> None:
-    network = load_network(tiny_toml, [small_text, "deadlines.task_s=4.0"])
+    network = load_network(tiny_toml, [small_text, "deadlines.task_s=8.0"])
     outcome = run_network(network, Home(tmp_path), epochs=2, host_class=_hostile_host())
     for record in outcome.records:
         assert record.final

@@ -11,7 +11,6 @@ import taoray
 from actors.host import Host, ScoreRequest
 from actors.wire import Query, sign_answer
 from cluster.config import load_network
-from cluster.disclosure import check_disclosure, disclose
 from cluster.driver import run_network
 from cluster.errors import ClusterError, ConfigurationError
 from cluster.home import Home
@@ -82,10 +81,10 @@ def test_a_network_of_hidden_targets(tiny_toml: Path, tmp_path: Path, run: Any) 
         genesis = chain.genesis
     assert genesis.panel == "next_byte"
     assert genesis.private_text is not None
-    disclosure = disclose(home, 2)
-    assert 0 < len(check_disclosure(disclosure, genesis.private_text)) <= disclosure.count
+    disclosure = taoray.disclose(tmp_path, 2)
+    assert 0 < len(taoray.check_disclosure(disclosure, genesis.private_text)) <= disclosure.count
     with pytest.raises(ClusterError, match="not closed"):
-        disclose(home, 3)
+        taoray.disclose(tmp_path, 3)
     for changed in ("data.private=[]", "query.panel=segments"):
         with pytest.raises(ConfigurationError) as caught:
             run_network(load_network(tiny_toml, [*OVERRIDES, changed]), home, epochs=1)

@@ -70,12 +70,8 @@ def copies() -> list[Scenario]:
             "weights with 2 % noise",
             lambda world, epoch: speak(noised(world.model(ADA, epoch - 1), 0.02, epoch)),
         ),
-        many(
-            "noised_16",
-            "16 identities, weights with 5 % noise, each its own",
-            16,
-            lambda world, epoch, number: speak(noised(world.model(ADA, epoch - 1), 0.05, 100 * epoch + number)),
-        ),
+        noised_16(),
+        small_strata(),
         single("temperature", "at the temperature that suits training text best", retempered),
         single("truncated", "only the 16 most probable bytes", lambda world, epoch: truncated(last(world, epoch), 16)),
         single(
@@ -92,7 +88,6 @@ def copies() -> list[Scenario]:
         made("ensemble", "the collective's heaviest members, mixed and sharpened", sharpened),
         made("student", "a model distilled from the collective, epoch by epoch", student),
         stale(),
-        small_strata(),
     ]
 
 
@@ -118,7 +113,7 @@ def sharpened(world: World, epoch: int, standing: Standing) -> Version:
 def student(world: World, epoch: int, standing: Standing) -> Version:
     """It starts from ada's version and goes on from its own, towards the collective on training text."""
     before = world.models.get(f"student-{epoch - 1}", world.model(ADA, epoch - 1))
-    pages = world.pages(f"student {epoch}", 200)
+    pages = world.pages(f"student {epoch}", 120)
     model = world.models[f"student-{epoch}"] = distilled(before, collective_of(standing), pages, 1e-3)
     return Version(f"student-{epoch}", speak(model))
 
@@ -137,13 +132,19 @@ def stale() -> Scenario:
     )
 
 
-def small_strata() -> Scenario:
-    """Sixteen noised copies where each stratum has 1,152 events: little to tell luck from knowledge."""
-    noise = many(
-        "small_strata",
-        "16 noised copies where 16 strata have nine windows each",
+def noised_16() -> Scenario:
+    """Sixteen identities, each with noise of its own in every epoch."""
+    return many(
+        "noised_16",
+        "16 identities, weights with 5 % noise, each its own",
         16,
         lambda world, epoch, number: speak(noised(world.model(ADA, epoch - 1), 0.05, 100 * epoch + number)),
     )
+
+
+def small_strata() -> Scenario:
+    """The same where each stratum has 1,152 events: little to tell luck from knowledge."""
+    noise = noised_16()
+    what = "the same where 16 strata have nine windows each"
     plan = Plan(noise.plan.publish, strata_parts=PARTS)
-    return Scenario(noise.name, "copy", noise.what, plan, Plan(honest, strata_parts=PARTS), noise.actors)
+    return Scenario("small_strata", "copy", what, plan, Plan(honest, strata_parts=PARTS), noise.actors)

@@ -18,7 +18,7 @@ from models.host.architectures import build_model
 from models.train.local import train_steps
 
 ARRIVAL = 7
-IMPROVERS = 8
+IMPROVERS = 6
 CLONES = 8
 NEWCOMER = FIRST_ATTACKER
 """An honest one has the first uid, its companions follow."""

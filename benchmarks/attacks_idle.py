@@ -15,7 +15,7 @@ from models.train.settings import TrainSettings
 
 LEARNING = 6
 IDLE = 200
-SWARM = 8
+SWARM = 4
 FEW_WINDOWS = 32
 """4,096 events: too few, as the record shows."""
 NOISE = 0.05

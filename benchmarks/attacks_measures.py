@@ -36,7 +36,7 @@ from benchmarks.record import write_record  # noqa: E402
 from models.value import leave_one_out, shares  # noqa: E402
 from models.value.round import Round  # noqa: E402
 
-COMPARED = ("exact", "temperature", "ensemble", "noised_16", "late_improvement", "equal_newcomer")
+COMPARED = ("exact", "temperature", "ensemble", "late_improvement", "equal_newcomer")
 MOST_PLAYERS = 8
 Shares = NDArray[np.float64]
 """One number for each row after the baseline."""

@@ -121,7 +121,7 @@ def draw_measures(attacks: list[dict[str, Any]]) -> None:
         axes.bar(places, parts, width, label=label, color=COLOURS[number])
     axes.set_xticks(range(len(attacks)), [line["name"].replace("_", " ") for line in attacks], fontsize=9)
     axes.set_ylabel("part of the pay, %")
-    axes.axvline(3.5, color="#999999", linewidth=0.8, linestyle=":")
+    axes.axvline(2.5, color="#999999", linewidth=0.8, linestyle=":")
     axes.set_title("What copies (left) and honest newcomers (right) would be paid", fontsize=11, loc="left")
     axes.legend(frameon=False, fontsize=9)
     save(figure, "measures")

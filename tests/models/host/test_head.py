@@ -62,6 +62,7 @@ def test_log_probabilities_do_not_depend_on_the_chunk(kind, monkeypatch, one_thr
         expected = model(input_ids=token_BT).logits.double().log_softmax(2)[:, :-1]
         expected = expected.gather(2, token_BT[:, 1:, None]).flatten()
         hidden = head.hidden(token_BT)[:, :-1].flatten(0, 1)
+        monkeypatch.setattr(heads, "LEAST_POSITIONS", 1)
         for logits in (1, 300 * 7, 1 << 20):
             monkeypatch.setattr(heads, "CHUNK_LOGITS_CPU", logits)
             found = head.log_probability(hidden, token_BT[:, 1:].flatten())

@@ -125,16 +125,14 @@ def compute_values(table: Table, fitted: Fitted, bits_per_byte_N: Array) -> Valu
     events, admitted_A = table.events, fitted.admitted_A
     known_M = known_out_of_fold(table, fitted.member_R, fitted.q_FSR)
     paid_K = np.concatenate([fitted.member_R, admitted_A])
-    new_BD = np.zeros((1 + admitted_A.size, events.blocks))
     known_2D = np.zeros((1 + fitted.member_R.size, events.blocks))
     share_KD = np.zeros((1 + paid_K.size, events.blocks))
     for fold, stratum, span in used_spans(events):
         q_R, p_B = fitted.q_FSR[fold, stratum], fitted.p_FSB[fold, stratum]
-        add_path(new_BD, table, [span], p_B[1:], admitted_A, known_M)
         add_path(known_2D, table, [span], q_R, fitted.member_R)
         add_path(share_KD, table, [span], np.concatenate([p_B[0] * q_R, p_B[1:]]), paid_K)
     trial_gain_T, trial_gain_se_T = per_byte(events, trial_sums(table, known_M, fitted.trial_T, fitted.trial_FST))
-    new_B, new_se_B = per_byte(events, new_BD)
+    new_B, new_se_B = per_byte(events, new_sums(table, fitted, known_M))
     share_bits_N = np.zeros(table.rows)
     np.add.at(share_bits_N, paid_K, per_byte(events, share_KD)[0][1:])
     known = float(bits_per_byte_N[0] - per_byte(events, known_2D[:1])[0][0])
@@ -151,6 +149,14 @@ def compute_values(table: Table, fitted: Fitted, bits_per_byte_N: Array) -> Valu
         new_bits_se_A=new_se_B[1:],
         share_bits_N=share_bits_N,
     )
+
+
+def new_sums(table: Table, fitted: Fitted, known_M: Tensor) -> Array:
+    """Bits by block [1 + A, D] of the path from q to p: the gain, and each admitted version's part."""
+    sums_BD = np.zeros((1 + fitted.admitted_A.size, table.events.blocks))
+    for fold, stratum, span in used_spans(table.events):
+        add_path(sums_BD, table, [span], fitted.p_FSB[fold, stratum, 1:], fitted.admitted_A, known_M)
+    return sums_BD
 
 
 def largest_certificate(table: Table, fitted: Fitted) -> float:

@@ -16,7 +16,7 @@ Legend: N rows, M events, S strata, D blocks, F 2 folds (that the weights were f
 from collections.abc import Iterator
 from dataclasses import dataclass
 from math import log, log2
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 import numpy as np
 import torch
@@ -27,8 +27,27 @@ from models.value.bits import add_path, used_spans
 from models.value.cells import out_of_fold_cells
 from models.value.events import Array, make_events, per_byte
 from models.value.fit import TOLERANCE, excess, fit_pieces
-from models.value.fitted import KNOWN_TOLERANCE, fit_beside, fit_known
+from models.value.fitted import (
+    KNOWN_TOLERANCE,
+    fit_beside,
+    fit_known,
+    fit_new,
+    known_out_of_fold,
+    largest_certificate,
+    new_sums,
+    trial_sums,
+)
 from models.value.table import FLOOR, PIECE, Index, Table
+
+
+class Columns(TypedDict, total=False):
+    """What may be said of the events [M], and the device on which to work."""
+
+    stratum_M: ArrayLike | None
+    block_M: ArrayLike | None
+    fold_M: ArrayLike | None
+    bytes_M: ArrayLike | None
+    device: str | torch.device
 
 
 @dataclass(frozen=True)
@@ -61,21 +80,57 @@ class InOrder:
     gain_se: float
 
 
-def shares(
-    log_probability_NM: Any,
-    log_baseline_M: Any,
-    *,
-    stratum_M: ArrayLike | None = None,
-    block_M: ArrayLike | None = None,
-    fold_M: ArrayLike | None = None,
-    bytes_M: ArrayLike | None = None,
-    device: str | torch.device = "cpu",
-) -> Measure:
+@dataclass(frozen=True)
+class NewBits(Measure):
+    """bits_N: φ, 0 of members and of what is not admitted; gain: of the admitted over the collective of the members.
+
+    trial_bits_N ± trial_se_N: of each new row alone on top of that collective (0 ± 0 for members).
+    """
+
+    admitted_N: NDArray[np.bool_]
+    trial_bits_N: Array
+    trial_se_N: Array
+
+
+def new_bits(
+    log_probability_NM: Any, log_baseline_M: Any, *, member_N: ArrayLike | None = None, **columns: Unpack[Columns]
+) -> NewBits:
+    """What new rows add to the collective of the baseline and the members, as a network values them in one epoch.
+
+    A row is tried alone and admitted if it gains more than three standard errors; the gain of all admitted is divided
+    by the closed form of `shares`, from that collective on. member_N: bool [N], default none.
+    """
+    table = make_table(log_probability_NM, log_baseline_M, **columns)
+    member_N = np.zeros(table.rows - 1, dtype=bool) if member_N is None else np.asarray(member_N, dtype=bool)
+    member_R, new_T = np.flatnonzero(np.insert(member_N, 0, True)), np.flatnonzero(np.insert(~member_N, 0, False))
+    fitted = fit_new(table, member_R, new_T)
+    known_M = known_out_of_fold(table, member_R, fitted.q_FSR)
+    mean_B, error_B = per_byte(table.events, new_sums(table, fitted, known_M))
+    found_4N = np.zeros((4, table.rows))
+    found_4N[:2, fitted.admitted_A] = mean_B[1:], error_B[1:]
+    found_4N[2:, new_T] = per_byte(table.events, trial_sums(table, known_M, new_T, fitted.trial_FST))
+    weights_FSN = np.zeros((2, table.events.strata, table.rows))
+    weights_FSN[:, :, member_R] = fitted.p_FSB[:, :, :1] * fitted.q_FSR
+    weights_FSN[:, :, fitted.admitted_A] = fitted.p_FSB[:, :, 1:]
+    return NewBits(
+        bits_N=found_4N[0, 1:],
+        se_N=found_4N[1, 1:],
+        gain=float(mean_B[0]),
+        gain_se=float(error_B[0]),
+        weights_SN=weights_FSN[:, :, 1:].mean(axis=0),
+        certificate=largest_certificate(table, fitted),
+        admitted_N=np.isin(np.arange(1, table.rows), fitted.admitted_A),
+        trial_bits_N=found_4N[2, 1:],
+        trial_se_N=found_4N[3, 1:],
+    )
+
+
+def shares(log_probability_NM: Any, log_baseline_M: Any, **columns: Unpack[Columns]) -> Measure:
     """Whose the collective's gain is: Aumann-Shapley shares along the straight path from the baseline, in closed form.
 
     Σ bits_N = gain exactly.
     """
-    table = make_table(log_probability_NM, log_baseline_M, stratum_M, block_M, fold_M, bytes_M, device)
+    table = make_table(log_probability_NM, log_baseline_M, **columns)
     return _measure_shares(table, fit_flat(table))
 
 
@@ -92,6 +147,26 @@ def flat_sums(table: Table, weights_FSN: Array, rows: Index) -> Array:
     return sums_KD
 
 
+def fisher(log_probability_NM: Any, log_baseline_M: Any, **columns: Unpack[Columns]) -> Measure:
+    """The score of the white paper "Bittensor: A Peer-to-Peer Intelligence Market": what pruning a row would cost.
+
+    The second-order estimate of the loss when row j's weight is set to 0 and nothing is fitted again (LeCun et al.
+    1989): r_j = ½ w_j² E[(p_j/p)²] / ln 2, as −ln p has the Hessian p_i p_j/p² in the weights. Σ bits is no gain.
+    """
+    table = make_table(log_probability_NM, log_baseline_M, **columns)
+    weights_FSN = fit_flat(table)
+    whole = _measure_shares(table, weights_FSN)
+    block_M = torch.from_numpy(table.events.block_M).to(table.device)
+    sums_ND = torch.zeros(table.rows, table.events.blocks, dtype=torch.float64, device=table.device)
+    for fold, stratum, span in used_spans(table.events):
+        weights = torch.tensor(weights_FSN[fold, stratum], device=table.device)
+        for begin, end, piece in table.walk([span]):
+            part = (weights[:, None] * piece / (weights @ piece)).square_() / (2.0 * log(2.0))
+            sums_ND.index_add_(1, block_M[begin:end], part)
+    bits_N, se_N = per_byte(table.events, sums_ND.cpu().numpy()[1:])
+    return Measure(bits_N, se_N, whole.gain, whole.gain_se, whole.weights_SN, whole.certificate)
+
+
 def _measure_shares(table: Table, weights_FSN: Array) -> Measure:
     mean, error = per_byte(table.events, flat_sums(table, weights_FSN[:, :, 1:], np.arange(1, table.rows)))
     above = max(
@@ -102,18 +177,9 @@ def _measure_shares(table: Table, weights_FSN: Array) -> Measure:
     return Measure(mean[1:], error[1:], float(mean[0]), float(error[0]), weights_SN, above)
 
 
-def leave_one_out(
-    log_probability_NM: Any,
-    log_baseline_M: Any,
-    *,
-    stratum_M: ArrayLike | None = None,
-    block_M: ArrayLike | None = None,
-    fold_M: ArrayLike | None = None,
-    bytes_M: ArrayLike | None = None,
-    device: str | torch.device = "cpu",
-) -> Measure:
+def leave_one_out(log_probability_NM: Any, log_baseline_M: Any, **columns: Unpack[Columns]) -> Measure:
     """What is lost without each row, when the others are fitted again. Rows without weight lose nothing."""
-    table = make_table(log_probability_NM, log_baseline_M, stratum_M, block_M, fold_M, bytes_M, device)
+    table = make_table(log_probability_NM, log_baseline_M, **columns)
     weights_FSN = fit_flat(table)
     whole = _measure_shares(table, weights_FSN)
     gain_D = flat_sums(table, weights_FSN[:, :, 1:], np.arange(1, table.rows))[0]
@@ -128,21 +194,12 @@ def leave_one_out(
     return Measure(bits_N, se_N, whole.gain, whole.gain_se, whole.weights_SN, whole.certificate)
 
 
-def in_order(
-    log_probability_NM: Any,
-    log_baseline_M: Any,
-    *,
-    stratum_M: ArrayLike | None = None,
-    block_M: ArrayLike | None = None,
-    fold_M: ArrayLike | None = None,
-    bytes_M: ArrayLike | None = None,
-    device: str | torch.device = "cpu",
-) -> InOrder:
+def in_order(log_probability_NM: Any, log_baseline_M: Any, **columns: Unpack[Columns]) -> InOrder:
     """What each row adds in order of publication: alone on top of a collective of those before it, fitted flat.
 
     A copy of an earlier row adds exactly nothing.
     """
-    table = make_table(log_probability_NM, log_baseline_M, stratum_M, block_M, fold_M, bytes_M, device)
+    table = make_table(log_probability_NM, log_baseline_M, **columns)
     weights_FSN = np.zeros((2, table.events.strata, table.rows))
     weights_FSN[:, :, 0] = 1.0
     step_ND = np.zeros((table.rows - 1, table.events.blocks))
@@ -210,15 +267,13 @@ def _logarithms(log_probability_NM: Any, device: str | torch.device) -> Iterator
         yield begin, (piece - top_m).clamp_(min=log2(FLOOR))
 
 
-def make_table(
-    log_probability_NM: Any,
-    log_baseline_M: Any,
-    stratum_M: ArrayLike | None,
-    block_M: ArrayLike | None,
-    fold_M: ArrayLike | None,
-    bytes_M: ArrayLike | None,
-    device: str | torch.device,
-) -> Table:
+def make_table(log_probability_NM: Any, log_baseline_M: Any, **columns: Unpack[Columns]) -> Table:
     """What every measure begins with: rows, baseline and events as one table. Raises RoundError."""
-    events = make_events(log_probability_NM.shape[1], stratum_M, block_M, fold_M, bytes_M)
-    return Table(log_probability_NM, log_baseline_M, events, device)
+    events = make_events(
+        log_probability_NM.shape[1],
+        columns.get("stratum_M"),
+        columns.get("block_M"),
+        columns.get("fold_M"),
+        columns.get("bytes_M"),
+    )
+    return Table(log_probability_NM, log_baseline_M, events, columns.get("device", "cpu"))

@@ -37,6 +37,7 @@ from models.value.fitted import (
     new_sums,
     trial_sums,
 )
+from models.value.influence import add_influence
 from models.value.table import FLOOR, PIECE, Index, Table
 
 
@@ -105,7 +106,12 @@ def new_bits(
     member_R, new_T = np.flatnonzero(np.insert(member_N, 0, True)), np.flatnonzero(np.insert(~member_N, 0, False))
     fitted = fit_new(table, member_R, new_T)
     known_M = known_out_of_fold(table, member_R, fitted.q_FSR)
-    mean_B, error_B = per_byte(table.events, new_sums(table, fitted, known_M))
+    moved_BD = np.zeros((1 + fitted.admitted_A.size, table.events.blocks))
+    for cell in out_of_fold_cells(table.events):
+        weights_A = fitted.p_FSB[cell.fold, cell.strata[0], 1:]
+        on_fit_M = table.mixture(fitted.q_FSR[cell.fold, cell.strata[0]], member_R, cell.fit)
+        add_influence(moved_BD, table, cell, weights_A, fitted.admitted_A, (on_fit_M, known_M))
+    mean_B, error_B = per_byte(table.events, new_sums(table, fitted, known_M), moved_BD)
     found_4N = np.zeros((4, table.rows))
     found_4N[:2, fitted.admitted_A] = mean_B[1:], error_B[1:]
     found_4N[2:, new_T] = per_byte(table.events, trial_sums(table, known_M, new_T, fitted.trial_FST))
@@ -168,11 +174,12 @@ def fisher(log_probability_NM: Any, log_baseline_M: Any, **columns: Unpack[Colum
 
 
 def _measure_shares(table: Table, weights_FSN: Array) -> Measure:
-    mean, error = per_byte(table.events, flat_sums(table, weights_FSN[:, :, 1:], np.arange(1, table.rows)))
-    above = max(
-        excess(table.pieces(cell.fit), weights_FSN[cell.fold, cell.strata[0]])
-        for cell in out_of_fold_cells(table.events)
-    )
+    rows, cells = np.arange(1, table.rows), out_of_fold_cells(table.events)
+    moved_ND = np.zeros((table.rows, table.events.blocks))
+    for cell in cells:
+        add_influence(moved_ND, table, cell, weights_FSN[cell.fold, cell.strata[0], 1:], rows)
+    mean, error = per_byte(table.events, flat_sums(table, weights_FSN[:, :, 1:], rows), moved_ND)
+    above = max(excess(table.pieces(cell.fit), weights_FSN[cell.fold, cell.strata[0]]) for cell in cells)
     weights_SN = weights_FSN[:, :, 1:].mean(axis=0)
     return Measure(mean[1:], error[1:], float(mean[0]), float(error[0]), weights_SN, above)
 

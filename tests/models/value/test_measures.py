@@ -132,6 +132,19 @@ def test_fisher_is_the_second_order_of_pruning():
     assert (score.bits_N <= 0.5 / np.log(2)).all()
 
 
+def test_errors_are_as_wide_as_resamples_spread():
+    rng = np.random.default_rng(12)
+    bits, errors = [], []
+    for seed in range(60):
+        rows_NM, baseline_M = knowing(seed, 3, 1200)
+        rows_NM += np.repeat(rng.normal(0, 0.3, (3, 60)), 20, axis=1)
+        measured = shares(np.minimum(rows_NM, 0), baseline_M, block_M=np.repeat(np.arange(60), 20))
+        bits.append(measured.bits_N)
+        errors.append(measured.se_N)
+    ratio_N = np.sqrt(np.square(errors).mean(axis=0)) / np.std(bits, axis=0)
+    assert ((ratio_N > 0.75) & (ratio_N < 1.35)).all()
+
+
 def test_the_nearest_is_the_noised_copy():
     rows_NM, _ = knowing(7, 5, 2000)
     rows_NM[4] = rows_NM[1] + 0.01 * np.log(2)

@@ -8,8 +8,8 @@ from the epoch on in which that is valued, so it copies the last one.
 What bounds the figures: 18,432 events an epoch. What truly adds under about 0.002 bits a byte is not told from luck.
 
 Run: `python benchmarks/attacks.py [--only NAME …] [--epochs 12] [--seed 1] [--json]`. Models and finished lines stay
-under `build/attacks`, so a run that was cut off goes on; remove the folder to begin anew. The record has every line that
-is finished; other seeds and numbers of epochs are printed only. Exit code 1 if an aim is missed.
+under `build/attacks`, so a run that was cut off goes on; remove the folder to begin anew. The record has every finished
+line; other seeds and numbers of epochs are printed only. Exit code 1 if an aim is missed.
 """
 
 import argparse

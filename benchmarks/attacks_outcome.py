@@ -63,9 +63,10 @@ def tried(scenario: Scenario, epoch: Epoch) -> set[int]:
 
 
 def increments(scenario: Scenario, after: Replay) -> dict[str, float]:
-    """What the actors' versions added to everything else, of the epochs in which they published: of a dozen of them
-    where there are hundreds."""
-    published = [epoch for epoch in after.epochs.values() if tried(scenario, epoch)]
+    """What the actors' versions added to everything else, in the epochs in which they published from the scenario's
+    first on (before it, where they never did again): in a dozen of them where there are hundreds."""
+    every = [(number, epoch) for number, epoch in after.epochs.items() if tried(scenario, epoch)]
+    published = [epoch for number, epoch in every if number >= scenario.first] or [epoch for _, epoch in every]
     looked_at = published[:: -(-len(published) // MOST_INCREMENTS)]
     bits = [true_increment(epoch.round_, frozenset(scenario.actors)) for epoch in looked_at]
     return {"mean": float(np.mean(bits)), "least": min(bits), "most": max(bits)}

@@ -100,13 +100,13 @@ def main() -> None:
     pairs = parser.parse_args().pairs
     torch.set_num_threads(1)
     rows_NM, baseline_M = make_players(0)
-    ours = permutation_shapley(rows_NM, baseline_M, permutations=PERMUTATIONS)
-    theirs_N = ask_pydvl(rows_NM, baseline_M)
+    found: dict[str, Any] = {}
     our_s, their_s = time_pairs(
-        lambda: permutation_shapley(rows_NM, baseline_M, permutations=PERMUTATIONS),
-        lambda: ask_pydvl(rows_NM, baseline_M),
+        lambda: found.update(ours=permutation_shapley(rows_NM, baseline_M, permutations=PERMUTATIONS)),
+        lambda: found.update(theirs=ask_pydvl(rows_NM, baseline_M)),
         pairs,
     )
+    ours, theirs_N = found["ours"], found["theirs"]
     closed_s, _ = time_pairs(lambda: shares(rows_NM, baseline_M), lambda: None, 9)
     ratios = [theirs / mine for mine, theirs in zip(our_s, their_s, strict=True)]
     measured = {

@@ -3,9 +3,10 @@
 256 models on 65,536 events in memory, and 1,024 on 262,144 (with --thorough 1,024 on 1,048,576) from a memory map of
 float32, with the peak of memory. The rows are a hard case: models of like quality that err independently, so that many
 carry weight. What bounds it: one exponential of every probability, the passes over all rows that certify, and the
-Newton steps on the rows with weight (a product of K² by the events each).
+Newton steps on the rows with weight (a product of K² by the events each). On a machine that others use too, a second
+thread of torch waits more than it works: 5.6 s instead of 1 s were seen, so that one is the default.
 
-    python -m benchmarks.value [--runs 5] [--thorough]
+    python -m benchmarks.value [--runs 5] [--threads 1] [--thorough]
 """
 
 import argparse
@@ -20,8 +21,6 @@ import torch
 
 from benchmarks.record import summarize, write_record
 from models.value import shares
-
-THREADS = 2
 
 
 def make_rows(models: int, events: int, path: Path | None, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -59,15 +58,16 @@ def main() -> None:
     """Run and record."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--thorough", action="store_true")
     options = parser.parse_args()
-    torch.set_num_threads(THREADS)
+    torch.set_num_threads(options.threads)
     measured = {"256 x 65536": value(*make_rows(256, 65_536, None), options.runs)}
     for events in (262_144, *([1_048_576] if options.thorough else [])):
         with tempfile.TemporaryDirectory() as folder:
             rows_NM, baseline_M = make_rows(1024, events, Path(folder) / "rows.npy")
             measured[f"1024 x {events}, memory map"] = value(rows_NM, baseline_M, 1)
-    write_record("value", vars(options) | {"threads": THREADS}, measured)
+    write_record("value", vars(options), measured)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ NAME_WIDTH = 16
 def leaderboard(evaluation: taoray.Evaluation) -> Table:
     """The valued models, the largest share first; `#` is the place in the order of publication."""
     table = plain_table(
-        f"{len(evaluation.models)} models as one collective, bits per byte ± standard error",
+        f"{sum(model.error is None for model in evaluation.models)} models as one collective, bits per byte ± standard error",
         ["#", "model"],
         ["alone", "share", "lost without", "new in order", "nearest", "apart", "tokens/s"],
     )

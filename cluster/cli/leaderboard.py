@@ -14,8 +14,9 @@ NAME_WIDTH = 16
 
 def leaderboard(evaluation: taoray.Evaluation) -> Table:
     """The valued models, the largest share first; `#` is the place in the order of publication."""
+    valued = sum(model.error is None for model in evaluation.models)
     table = plain_table(
-        f"{sum(model.error is None for model in evaluation.models)} models as one collective, bits per byte ± standard error",
+        f"{valued} models as one collective, bits per byte ± standard error",
         ["#", "model"],
         ["alone", "share", "lost without", "new in order", "nearest", "apart", "tokens/s"],
     )

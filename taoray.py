@@ -28,7 +28,7 @@ from cluster.archive import (
 )
 from cluster.audit import Audited, audit_epoch
 from cluster.config import Network, load_network
-from cluster.disclosure import Disclosure, check_disclosure
+from cluster.disclosure import Disclosure, check_disclosure, read_disclosure, write_disclosure
 from cluster.disclosure import disclose as _disclose
 from cluster.errors import ClusterError, ConfigurationError, HomeInUse, NoAnswer
 from cluster.funds import balances, faucet, send, stake, transfer, unstake
@@ -88,6 +88,7 @@ __all__ = [
     "migrate_ledger",
     "prove",
     "prune_ledger",
+    "read_disclosure",
     "send",
     "sign_message",
     "stake",
@@ -97,6 +98,7 @@ __all__ = [
     "verify",
     "verify_light",
     "verify_message",
+    "write_disclosure",
 ]
 
 

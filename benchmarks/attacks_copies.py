@@ -92,19 +92,23 @@ def copies() -> list[Scenario]:
 
 
 def last(world: World, epoch: int) -> Speaker:
+    """Ada's last version."""
     return speak(world.model(ADA, epoch - 1))
 
 
 def retempered(world: World, epoch: int) -> Speaker:
+    """Ada's last version at the temperature that suits training text best."""
     says = last(world, epoch)
     return tempered(says, fit_temperature(says, world.pages(f"temperature {epoch}", 32)))
 
 
 def lightly_tuned(world: World, epoch: int) -> Speaker:
+    """Ada's last version after ten further steps."""
     return speak(tuned(world.model(ADA, epoch - 1), world.pages(f"tuned {epoch}", 80), 5e-4))
 
 
 def sharpened(world: World, epoch: int, standing: Standing) -> Version:
+    """The collective's heaviest members, mixed, at the temperature that suits training text best."""
     mixture = collective_of(standing)
     heat = fit_temperature(mixture, world.pages(f"sharpened {epoch}", 32))
     return Version(f"ensemble-{epoch}", tempered(mixture, heat))

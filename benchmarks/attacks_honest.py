@@ -64,6 +64,7 @@ def newcomers() -> list[Scenario]:
 
 
 def improved(world: World, epoch: int, standing: Standing) -> list[Publication]:
+    """Ada's version of that epoch, trained on for 300 steps."""
     if "improved" not in world.models:
         pages = world.pages("improved", 2400)
         world.models["improved"] = tuned(world.model(ADA, epoch - 1), pages, 1e-3)
@@ -71,6 +72,7 @@ def improved(world: World, epoch: int, standing: Standing) -> list[Publication]:
 
 
 def improved_among_clones(world: World, epoch: int, standing: Standing) -> list[Publication]:
+    """The improvement, after clones of every peer's last version."""
     peers = len(world.settings.peers)
     clones = [
         Publication(
@@ -83,6 +85,7 @@ def improved_among_clones(world: World, epoch: int, standing: Standing) -> list[
 
 
 def small_improvers(world: World, epoch: int, standing: Standing) -> list[Publication]:
+    """Each trained ada's last version on for 40 steps, on pages of its own."""
     models = [tuned(world.model(ADA, epoch - 1), world.pages(f"small {n}", 320), 1e-3) for n in range(IMPROVERS)]
     return [
         Publication(NEWCOMER + number, Version(f"small-{number}", speak(model))) for number, model in enumerate(models)

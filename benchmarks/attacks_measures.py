@@ -12,7 +12,6 @@ Run: `python benchmarks/attacks_measures.py [--seed 1] [--json]`. Models are tho
 """
 
 import argparse
-import math
 import sys
 from collections.abc import Callable, Sequence
 from itertools import combinations
@@ -33,7 +32,7 @@ from benchmarks.attacks_replay import Publication, lay_round, replay  # noqa: E4
 from benchmarks.attacks_scenario import HONEST, Scenario  # noqa: E402
 from benchmarks.attacks_world import Settings, World  # noqa: E402
 from benchmarks.record import write_record  # noqa: E402
-from models.value import leave_one_out, shares  # noqa: E402
+from models.value import exact_shapley, leave_one_out, shares  # noqa: E402
 from models.value.round import Round  # noqa: E402
 
 COMPARED = ("exact", "temperature", "ensemble", "late_improvement", "equal_newcomer")
@@ -54,30 +53,22 @@ def columns(round_: Round, rows: Sequence[int]) -> dict[str, Any]:
 
 
 def share_of_mixture(round_: Round) -> Shares:
+    """Whose today's mixture is."""
     return shares(**columns(round_, range(1, len(round_.uid_N)))).bits_N
 
 
 def lost_without(round_: Round) -> Shares:
+    """What all others lose by a row's absence."""
     return leave_one_out(**columns(round_, range(1, len(round_.uid_N)))).bits_N
 
 
 def shapley(round_: Round) -> Shares:
-    """Exact: every set of players is fitted once."""
-    players = range(1, len(round_.uid_N))
-    worth = {
-        chosen: shares(**columns(round_, chosen)).gain if chosen else 0.0
-        for size in range(len(players) + 1)
-        for chosen in combinations(players, size)
-    }
-    value = np.zeros(len(players))
-    for chosen, bits in worth.items():
-        for player in chosen:
-            rest = tuple(other for other in chosen if other != player)
-            value[player - 1] += (bits - worth[rest]) / (len(players) * math.comb(len(players) - 1, len(rest)))
-    return value
+    """Exact, over all sets of peers."""
+    return exact_shapley(**columns(round_, range(1, len(round_.uid_N)))).bits_N
 
 
 def accuracy(round_: Round) -> Shares:
+    """The reciprocal of bits: whoever predicts better gets more."""
     bits_N: Shares = round_.matrix_NM[1:].mean(axis=1)
     return -1.0 / bits_N
 
@@ -125,12 +116,14 @@ def parts(
 
 
 def normalised(value: Shares) -> Shares:
+    """Parts of 1; what is below 0 counts as 0."""
     positive = np.maximum(value, 0.0)
     total = float(positive.sum())
     return np.asarray(positive / total)
 
 
 def main() -> None:
+    """Compare the measures on the chosen attacks, and write the record."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--json", action="store_true", help="only the JSON record on standard output")

@@ -94,6 +94,7 @@ def plots() -> list[Scenario]:
 
 
 def nobody(world: World, epoch: int, standing: Standing) -> list[Publication]:
+    """Nothing is published."""
     return []
 
 
@@ -114,6 +115,7 @@ def slices_in_time(world: World, epoch: int, standing: Standing) -> list[Publica
 
 
 def slices_at_once(world: World, epoch: int, standing: Standing) -> list[Publication]:
+    """The way from ada's last version to its new one, each slice under an identity of its own."""
     models = [
         between(world.model(ADA, epoch - 1), world.model(ADA, epoch), (number + 1) / SLICES)
         for number in range(SLICES - 1)
@@ -125,6 +127,7 @@ def slices_at_once(world: World, epoch: int, standing: Standing) -> list[Publica
 
 
 def shards(world: World, epoch: int, standing: Standing) -> list[Publication]:
+    """Ada's step, told by each identity for its part of the last bytes only."""
     new, old = speak(world.model(ADA, epoch)), speak(world.model(ADA, epoch - 1))
     return [
         Publication(uid, Version(f"shard-{number}-{epoch}", sharded(new, old, number, SLICES)))
@@ -133,20 +136,24 @@ def shards(world: World, epoch: int, standing: Standing) -> list[Publication]:
 
 
 def untrained(world: World, tag: str, seed: int) -> Version:
+    """A model with fresh weights."""
     return Version(f"untrained-{tag}-{seed}", speak(build_model(LLAMA, seed)))
 
 
 def random_coder(world: World, epoch: int, standing: Standing) -> list[Publication]:
+    """Coder with fresh weights each epoch."""
     return [Publication(CODER, untrained(world, "coder", 500 + epoch))]
 
 
 def good_for_random(world: World, epoch: int, standing: Standing) -> Version:
+    """Fresh weights until the turn, then ada's last version."""
     if epoch < TURN:
         return untrained(world, "placeholder", 600 + epoch)
     return Version(f"placeholder-{epoch}", speak(world.model(ADA, epoch - 1)))
 
 
 def absurd(world: World, epoch: int, standing: Standing) -> Version:
+    """So few bits for every byte that comes."""
     return Version(f"absurd-{epoch}", constant(np.full(256, ABSURD_BITS * np.log(2))))
 
 
@@ -156,6 +163,7 @@ def absurd_members(world: World, epoch: int, member: Publication, row_M: Rows) -
 
 
 def accomplice(world: World, epoch: int, number: int) -> Version:
+    """Ada's last version under another name."""
     return Version(f"accomplice-{epoch}", speak(world.model(ADA, epoch - 1)))
 
 

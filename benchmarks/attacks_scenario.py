@@ -71,6 +71,7 @@ def crowd(size: int, make: Callable[[World, int, int], Version]) -> Others:
 
 
 def identities(size: int) -> tuple[int, ...]:
+    """Uids of so many attackers."""
     return tuple(range(FIRST_ATTACKER, FIRST_ATTACKER + size))
 
 

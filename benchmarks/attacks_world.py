@@ -86,6 +86,7 @@ class World:
 
     @cached_property
     def corpus(self) -> Corpus:
+        """The standard library's text."""
         return prepare_corpus(
             Data(),
             self.folder / "corpus",
@@ -163,4 +164,5 @@ class World:
 
 
 def version_name(peer: Peer, epoch: int) -> str:
+    """What a peer's version is called."""
     return f"peer-{peer.name}-{epoch}"

@@ -145,6 +145,7 @@ def draw_network(network: dict[str, Any]) -> None:
 
 
 def save(figure: Figure, name: str) -> None:
+    """Write a figure as SVG."""
     for axes in figure.axes:
         axes.spines[["top", "right"]].set_visible(False)
     figure.tight_layout()
@@ -154,6 +155,7 @@ def save(figure: Figure, name: str) -> None:
 
 
 def main() -> None:
+    """Draw, and write the tables."""
     matplotlib.rcParams["svg.hashsalt"] = "taoray"
     write_tables()
     draw_measures(load("attacks_measures")["attacks"])

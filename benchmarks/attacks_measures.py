@@ -14,7 +14,6 @@ Run: `python benchmarks/attacks_measures.py [--seed 1] [--json]`. Models are tho
 import argparse
 import sys
 from collections.abc import Callable, Sequence
-from itertools import combinations
 from pathlib import Path
 from typing import Any
 

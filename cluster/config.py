@@ -19,6 +19,7 @@ from ledger.genesis import Panel
 from ledger.parameters import Parameters
 from models.errors import ArchitectureError
 from models.host.architectures import Architecture, check_architecture
+from models.intake.quotas import Quotas
 from models.text.data import Data
 from models.train.settings import TrainSettings
 
@@ -82,13 +83,50 @@ class Deadlines(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Storage(Struct, frozen=True, forbid_unknown_fields=True):
-    """`[storage]`: what the keeper's ledger keeps.
+    """`[storage]`: what is kept, and where.
 
     Attributes:
         keep_epochs: closed epochs whose extrinsics stay, at least; older ones are pruned now and then. 0: all.
+        depot: where model versions are kept beside the home's own store, as a URI that pyarrow opens
+            (`s3://bucket/prefix`, `gs://…`, `file:///…`); empty: nowhere else.
+        keep_unused_s: how long a version that nothing on the ledger names stays in the store.
     """
 
     keep_epochs: Annotated[int, Meta(ge=0, le=2**31)] = 0
+    depot: str = ""
+    keep_unused_s: Annotated[float, Meta(ge=0)] = 3600.0
+
+
+class Serve(Struct, frozen=True, forbid_unknown_fields=True):
+    """`[serve]`: the network's HTTP server.
+
+    Attributes:
+        port: where it listens while the network runs; 0: it does not.
+        host: the address that it binds to; beyond loopback put a proxy with TLS before it.
+        uploads: submissions that may be under way at once.
+        upload_mib_per_s: the most that one key may send a second.
+        requests_per_minute: the most that one address may ask.
+    """
+
+    port: Annotated[int, Meta(ge=0, le=65_535)] = 0
+    host: str = "127.0.0.1"
+    uploads: Annotated[int, Meta(ge=1, le=1024)] = 8
+    upload_mib_per_s: Annotated[float, Meta(gt=0)] = 64.0
+    requests_per_minute: Annotated[int, Meta(ge=1, le=1_000_000)] = 600
+
+
+class Remote(Struct, frozen=True, forbid_unknown_fields=True):
+    """`[remote]`: peers that answer over HTTP.
+
+    Attributes:
+        deadline_s: for one peer's answers to all validators of an epoch.
+        at_once: peers that are asked at the same time.
+        allow_private: whether endpoints may be on loopback and private networks; link-local ones never.
+    """
+
+    deadline_s: Seconds = 60.0
+    at_once: Annotated[int, Meta(ge=1, le=1024)] = 32
+    allow_private: bool = False
 
 
 class ValidatorEntry(Struct, frozen=True, forbid_unknown_fields=True):
@@ -131,6 +169,9 @@ class Network(Struct, frozen=True, forbid_unknown_fields=True):
     placement: Placement = Placement()
     deadlines: Deadlines = Deadlines()
     storage: Storage = Storage()
+    submissions: Quotas = Quotas()
+    serve: Serve = Serve()
+    remote: Remote = Remote()
     ledger: Parameters = Parameters()
 
 

@@ -47,6 +47,16 @@ class Home:
         return self.folder / "peers"
 
     @property
+    def uploads(self) -> Path:
+        """What is being uploaded, by manifest."""
+        return self.folder / "uploads"
+
+    @property
+    def submissions(self) -> Path:
+        """One file a submitted peer: what its submitter asked for, such as training."""
+        return self.folder / "submissions"
+
+    @property
     def text(self) -> Path:
         """The prepared text."""
         return self.folder / "text"

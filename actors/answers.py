@@ -26,7 +26,7 @@ def gather(
 
     Args:
         owners: hotkeys by uid.
-        operator: the key that may answer for versions whose publisher is gone.
+        operator: the key that may answer for hosted versions, whose publisher may be gone; never for remote peers.
         failures: by manifest, why the pool has no answer: that stands, even where some batches came.
     """
     batches: dict[bytes, list[Answer]] = defaultdict(list)
@@ -40,10 +40,15 @@ def gather(
         if row.manifest in lost:
             continue
         try:
-            said[row.manifest] = _whole(row, batches[row.manifest], query, {owners.get(row.uid, operator), operator})
+            said[row.manifest] = _whole(row, batches[row.manifest], query, _signers(row, owners, operator))
         except WireError as error:
             lost[row.manifest] = f"invalid: {error}"
     return said, lost
+
+
+def _signers(row: Row, owners: Mapping[int, bytes], operator: bytes) -> set[bytes]:
+    """Who may speak for a version; for a remote peer nobody but itself."""
+    return {row.manifest} if row.remote else {owners.get(row.uid, operator), operator}
 
 
 def _whole(row: Row, batches: Sequence[Answer], query: Query, signers: set[bytes]) -> Said:

@@ -58,7 +58,7 @@ class View(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         neurons: by uid. stakes_rao: of their hotkeys, in the same order.
-        rows: the versions that the open epoch asks.
+        rows: the versions and the remote peers that the open epoch asks.
         previous_close_hash: of the last block that closed an epoch, or of the genesis block.
     """
 
@@ -120,7 +120,7 @@ class Keeper:
         return View(
             neurons=neurons,
             stakes_rao=tuple(state.stake(neuron.hotkey) for neuron in neurons),
-            rows=rows_to_ask(state),
+            rows=rows_to_ask(state, self._chain.genesis.panel),
             supply=state.supply(),
             previous_close_hash=state.globals.previous_close_hash,
         )

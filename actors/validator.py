@@ -162,7 +162,7 @@ class Validator:
             return kept.finding
         windows = self._drawn(epoch)
         asked = assemble(
-            rows=rows_to_ask(self._chain.state),
+            rows=rows_to_ask(self._chain.state, self._chain.genesis.panel),
             owners={neuron.uid: neuron.hotkey for neuron in self._chain.state.neurons()},
             operator=self._chain.genesis.keeper,
             query=self._query(epoch, windows),

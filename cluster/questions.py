@@ -94,6 +94,7 @@ def make_requests(
             parts=joined,
         )
         for row in view.rows
+        if not row.remote
         for index, joined in enumerate(parts)
     }
 
@@ -101,7 +102,7 @@ def make_requests(
 def _homes(run: Run, rows: Sequence[Row], view: View) -> dict[str, frozenset[bytes]]:
     """Present versions live where their peer lives; versions that only the collective keeps live nowhere."""
     names = {neuron.uid: neuron.name for neuron in view.neurons}
-    present = {names[row.uid]: row.manifest for row in rows if row.present}
+    present = {names[row.uid]: row.manifest for row in rows if row.present and not row.remote}
     return {
         host: frozenset(present[peer] for peer in peers if peer in present) for host, peers in run.crew.plan.items()
     }

@@ -21,7 +21,7 @@ class Terms(Struct, frozen=True, kw_only=True):
     Attributes:
         genesis, keeper: the genesis hash and the operator's public hotkey, 32 bytes each.
         window_bytes: the length of the text that peers are asked about.
-        price_rao: of a registration in the next block, were nobody before.
+        price_rao: of a registration in the next block that takes one, after those that wait.
         phase: closed, open or commit: the kind of the last block.
         immunity_epochs: how long a new neuron cannot be replaced.
         running: whether somebody drives the network now.

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from ledger.blocks import Block, Kind
 from ledger.errors import Refusal
 from ledger.execution import accepts
-from ledger.extrinsics import CommitWeights, Extrinsic, RevealWeights, check_signature, decode_extrinsic
+from ledger.extrinsics import CommitWeights, Extrinsic, Register, RevealWeights, check_signature, decode_extrinsic
 from ledger.parameters import Parameters
 from ledger.rules.votes import validate_in_time
 from ledger.state import State
@@ -99,7 +99,8 @@ def select(pending: Sequence[tuple[int, bytes]], state: State, kind: Kind, heigh
     """What the next block, of this kind and height, takes: oldest first, each signer's in order of nonce, within the
     block's size.
 
-    What waits for its phase, for an earlier nonce or for room stays; what is spent, expired or broken is dropped.
+    What waits for its phase, for an earlier nonce, for room or for its signer's registration stays; what is spent,
+    expired or broken is dropped.
     """
     selection = Selection([], [], [])
     waiting: list[tuple[int, bytes, Extrinsic]] = []
@@ -136,12 +137,20 @@ def _take_in_order(waiting: list[tuple[int, bytes, Extrinsic]], selection: Selec
     """Sweep until a sweep takes nothing: a signer's extrinsics may have come in another order than their nonces."""
     next_nonce: dict[bytes, int] = {}
     room_bytes = state.parameters.max_block_bytes
+    unborn = {
+        extrinsic.call.hotkey
+        for _, _, extrinsic in waiting
+        if isinstance(extrinsic.call, Register) and state.slots.get(extrinsic.call.hotkey) is None
+    }
     while True:
         later: list[tuple[int, bytes, Extrinsic]] = []
         for row_id, data, extrinsic in waiting:
             expected = next_nonce.get(extrinsic.signer, state.nonce(extrinsic.signer) + 1)
-            if extrinsic.nonce == expected and accepts(kind, extrinsic.call) and len(data) <= room_bytes:
+            takes = accepts(kind, extrinsic.call) and extrinsic.signer not in unborn
+            if extrinsic.nonce == expected and takes and len(data) <= room_bytes:
                 next_nonce[extrinsic.signer] = expected + 1
+                if isinstance(extrinsic.call, Register):
+                    unborn.discard(extrinsic.call.hotkey)
                 room_bytes -= len(data)
                 selection.extrinsics.append(data)
                 selection.taken.append(row_id)

@@ -4,7 +4,7 @@ import pytest
 from msgspec.structs import replace
 
 from ledger.errors import Refusal
-from ledger.extrinsics import Publish, RevealWeights, Transfer, decode_extrinsic, encode_extrinsic
+from ledger.extrinsics import Publish, Register, RevealWeights, Serve, Transfer, decode_extrinsic, encode_extrinsic
 from ledger.keys import Keypair
 from ledger.parameters import Parameters
 from ledger.store.mempool import Mempool, select
@@ -114,6 +114,26 @@ def test_a_broken_row_is_dropped_and_never_sealed(network, mempool):
     with pytest.raises(Refusal):
         network.seal("open", [broken[0][1]])
     assert network.chain.head.height == 0
+
+
+def test_calls_of_a_hotkey_wait_for_its_registration(network, mempool):
+    """A block of any kind takes Serve, only an open block takes Register."""
+    fresh = Keypair.from_seed(b"\x0d" * 32)
+    register = Register(hotkey=fresh.public, name="fresh", max_price_rao=100 * RAO_PER_TAO)
+    serve = network.sign(Serve(endpoint="http://127.0.0.1:8091"), fresh, nonce=1)
+    registered = network.sign(register, network.treasury, nonce=2)
+    for data in (serve, registered, network.sign(_transfer(network), network.treasury, nonce=1)):
+        mempool.submit(data)
+    network.seal("open")
+    for kind in ("commit", "close"):
+        assert serve not in _select(mempool, network, kind).extrinsics
+        network.seal(kind)
+    chosen = _select(mempool, network)
+    assert chosen.extrinsics[1:] == [registered, serve]
+    assert network.seal("open", chosen.extrinsics).receipts == ("ok", "ok", "ok")
+    moved = network.sign(Serve(endpoint=None), fresh, nonce=2)
+    mempool.submit(moved)
+    assert moved in _select(mempool, network, "commit").extrinsics
 
 
 def test_one_block_one_vote_each_way(network, mempool):

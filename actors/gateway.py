@@ -1,0 +1,240 @@
+"""The gateway: asks remote peers over HTTP for the network's validators.
+
+Invariants:
+* whatever a peer does (drips, stalls, sends too much, closes half-way, redirects, names an address inside), it costs
+  that peer its answers, and everybody else nothing: each has its own connection and its own share of the time, and all
+  of them together end by the deadline;
+* a reply is read up to the size that it must have and no further; it is never decompressed, no redirect is followed,
+  no proxy or cookie of this machine is used;
+* nothing that a peer sends is repeated to people: reasons are this module's own sentences.
+"""
+
+import asyncio
+import math
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import aiohttp
+import msgspec
+import numpy as np
+from yarl import URL
+
+from actors.addresses import Guard, Resolver
+from actors.dispatch import Failure, Reason
+from actors.errors import EndpointRefused
+from actors.remote_wire import SignatureError, open_reply, reply_bytes, seal_question
+from actors.wire import Answer, Query, WireError, sign_query
+from ledger.keys import Keypair
+from ledger.wallet import Wallet
+from models.value.errors import RoundError
+from models.value.panel import check_distributions
+
+TRIAL_S = 15.0
+"""How long an endpoint may take to answer the question of its trial."""
+
+TRIAL_WINDOWS = 4
+
+HEADER_BYTES = 8190
+"""The longest line or field of a reply's head."""
+
+CONTENT_TYPE = "application/vnd.taoray.question+msgpack"
+
+_REASONS = {
+    "unreachable": Reason.DEAD,
+    "closed": Reason.DEAD,
+    "http_status": Reason.DEAD,
+    "too_slow": Reason.LATE,
+}
+"""Why a peer has no answer, by the code of what happened; all other codes mean that what it says is invalid."""
+
+
+class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True):
+    """Whose key asks, how many peers are asked at a time, and whether they may be on private networks."""
+
+    wallets: str
+    operator: str
+    at_once: int
+    allow_private: bool
+
+
+class Target(msgspec.Struct, frozen=True):
+    """A remote peer: its hotkey and where it answers."""
+
+    hotkey: bytes
+    endpoint: str
+
+
+class Gateway:
+    """The plain class behind the gateway actor."""
+
+    def __init__(self, settings: GatewaySettings) -> None:
+        self._settings = settings
+        self._keypair = Wallet.open(Path(settings.wallets), settings.operator).hotkey()
+
+    def ping(self) -> int:
+        """The process id: the gateway is alive."""
+        return os.getpid()
+
+    def ask(
+        self, targets: Sequence[Target], deadline_s: float, *queries: Query
+    ) -> list[list[Failure | None] | list[Answer]]:
+        """Ask every target every query, within the deadline for all of them together.
+
+        Returns:
+            first, for each target why it has no answer, or None; then for each target its answers to all queries, none
+            where one of them failed.
+        """
+        outcomes = asyncio.run(self._ask_all(targets, deadline_s, queries))
+        failures = [outcome if isinstance(outcome, Failure) else None for outcome in outcomes]
+        return [failures, *([] if isinstance(outcome, Failure) else outcome for outcome in outcomes)]
+
+    async def _ask_all(
+        self, targets: Sequence[Target], deadline_s: float, queries: Sequence[Query]
+    ) -> list[list[Answer] | Failure]:
+        slots = asyncio.Semaphore(self._settings.at_once)
+        own_s = share_s(len(targets), self._settings.at_once, deadline_s)
+
+        async def ask(target: Target) -> list[Answer] | Failure:
+            async with slots:
+                try:
+                    return await ask_target(
+                        target, queries, self._keypair, deadline_s=own_s, allow_private=self._settings.allow_private
+                    )
+                except EndpointRefused as refused:
+                    return Failure(_REASONS.get(refused.code, Reason.INVALID), refused.sentence)
+                except Exception as error:
+                    # What no rule foresees is this peer's alone too.
+                    return Failure(Reason.INVALID, f"asking the endpoint failed with {type(error).__name__}")
+
+        return list(await asyncio.gather(*(ask(target) for target in targets)))
+
+
+def share_s(targets: int, at_once: int, deadline_s: float) -> float:
+    """How long one target may take, so that all are asked by the deadline even if each takes as long as it may."""
+    return deadline_s / max(1, math.ceil(targets / at_once))
+
+
+def try_endpoint(
+    endpoint: str,
+    hotkey: bytes,
+    *,
+    keypair: Keypair,
+    genesis: bytes,
+    prefix_bytes: int,
+    allow_private: bool,
+    deadline_s: float = TRIAL_S,
+) -> None:
+    """Ask an endpoint a small question before it is registered.
+
+    Args:
+        hotkey: that it should answer for.
+        keypair: of who asks: the network's keeper.
+        prefix_bytes: how long the prefixes of this network are.
+
+    Raises:
+        EndpointRefused: it does not answer as a remote peer of this network should. Codes: endpoint, unreachable,
+            private_address, redirect, http_status, too_slow, too_large, closed, wrong_signature, wrong_answer.
+    """
+    text_WT = np.random.default_rng().integers(32, 127, (TRIAL_WINDOWS, prefix_bytes), dtype=np.uint8)
+    query = sign_query(keypair, genesis=genesis, epoch=0, panel="next_byte", text_WT=text_WT)
+    target = Target(hotkey, endpoint)
+    asking = ask_target(target, [query], keypair, deadline_s=deadline_s, allow_private=allow_private)
+    for answer in asyncio.run(asking):
+        try:
+            check_distributions(np.asarray(answer.said))
+        except RoundError as error:
+            raise EndpointRefused("wrong_answer", f"the endpoint's answer is no distribution: {error}") from None
+
+
+async def ask_target(
+    target: Target, queries: Sequence[Query], keypair: Keypair, *, deadline_s: float, allow_private: bool
+) -> list[Answer]:
+    """One remote peer's answers to all queries, one after another, within one deadline.
+
+    Raises:
+        EndpointRefused: with the code of what happened.
+    """
+    url = check_endpoint(target.endpoint)
+    guard = Guard(allow_private=allow_private)
+    connector = aiohttp.TCPConnector(limit=1, resolver=Resolver(), socket_factory=guard.socket)
+    try:
+        async with (
+            asyncio.timeout(deadline_s),
+            aiohttp.ClientSession(
+                connector=connector,
+                cookie_jar=aiohttp.DummyCookieJar(),
+                auto_decompress=False,
+                trust_env=False,
+                max_line_size=HEADER_BYTES,
+                max_field_size=HEADER_BYTES,
+                timeout=aiohttp.ClientTimeout(total=None, sock_connect=None),
+            ) as session,
+        ):
+            return [await _ask(session, url, target.hotkey, query, keypair, deadline_s) for query in queries]
+    except TimeoutError:
+        raise EndpointRefused("too_slow", f"the endpoint did not answer within {deadline_s:g} s") from None
+    except aiohttp.ClientConnectorCertificateError:
+        raise EndpointRefused("unreachable", "the endpoint's certificate is not one for its name") from None
+    except aiohttp.ClientConnectorError as error:
+        if guard.refused:
+            raise EndpointRefused(
+                "private_address", f"the endpoint is at an address that is not asked: {guard.refused[0]}"
+            ) from None
+        why = error.os_error.strerror or type(error.os_error).__name__
+        raise EndpointRefused("unreachable", f"the endpoint cannot be reached: {why}") from None
+    except aiohttp.ClientPayloadError:
+        raise EndpointRefused("closed", "the endpoint ended its answer half-way") from None
+    except aiohttp.ClientResponseError:
+        raise EndpointRefused("http_status", "the endpoint does not speak HTTP as it should") from None
+    except (aiohttp.ClientError, OSError) as error:
+        raise EndpointRefused("closed", f"the endpoint closed the connection ({type(error).__name__})") from None
+
+
+def check_endpoint(endpoint: str) -> URL:
+    """The address of an endpoint. Raises EndpointRefused with the code `endpoint` where it is none."""
+    try:
+        url = URL(endpoint)
+        port = url.port
+    except ValueError:
+        raise EndpointRefused("endpoint", "the endpoint is no address of the form https://host:port/path") from None
+    if url.scheme not in ("http", "https") or not url.host or not port:
+        raise EndpointRefused("endpoint", "the endpoint is no address of the form https://host:port/path")
+    if url.user is not None or url.password is not None:
+        raise EndpointRefused("endpoint", "the endpoint's address has a user or a password; the ledger is public")
+    return url
+
+
+async def _ask(
+    session: aiohttp.ClientSession, url: URL, hotkey: bytes, query: Query, keypair: Keypair, valid_for_s: float
+) -> Answer:
+    question = seal_question(query, keypair, receiver=hotkey, valid_for_s=valid_for_s)
+    headers = {"Content-Type": CONTENT_TYPE, "Accept-Encoding": "identity"}
+    async with session.post(url, data=question, headers=headers, allow_redirects=False) as response:
+        if 300 <= response.status < 400:
+            raise EndpointRefused("redirect", "the endpoint answers with a redirect, which is not followed")
+        if response.status != 200:
+            raise EndpointRefused("http_status", f"the endpoint answers with HTTP status {response.status}")
+        reply = await _read(response, reply_bytes(len(query.text_WT)))
+    try:
+        return open_reply(reply, question=question, query=query, receiver=hotkey)
+    except SignatureError as error:
+        raise EndpointRefused("wrong_signature", str(error)) from None
+    except WireError as error:
+        raise EndpointRefused("wrong_answer", str(error)) from None
+
+
+async def _read(response: aiohttp.ClientResponse, size: int) -> bytes:
+    """The body, which must have exactly this size."""
+    body = bytearray()
+    told = response.content_length
+    if told is None or told <= size:
+        async for chunk in response.content.iter_any():
+            body += chunk
+            if len(body) > size:
+                break
+    if len(body) > size or (told is not None and told > size):
+        raise EndpointRefused("too_large", f"the endpoint's answer has more than the {size} bytes that it should have")
+    if len(body) < size:
+        raise EndpointRefused("wrong_answer", f"the endpoint's answer has {len(body)} bytes, expected {size}")
+    return bytes(body)

@@ -17,14 +17,18 @@ for module in modules:
 
 WITHOUT_TORCH = (
     *(
+        "addresses",
         "answers",
         "ballot",
         "dispatch",
+        "errors",
         "finding",
+        "gateway",
         "keeper",
         "laid",
         "next_byte",
         "private",
+        "remote_wire",
         "rows",
         "score_file",
         "segments",

@@ -117,29 +117,30 @@ def share_s(targets: int, at_once: int, deadline_s: float) -> float:
 
 def try_endpoint(
     endpoint: str,
-    hotkey: bytes,
     *,
-    keypair: Keypair,
+    hotkey: bytes,
     genesis: bytes,
-    prefix_bytes: int,
+    asker: Keypair,
+    window_bytes: int,
+    deadline_s: float,
     allow_private: bool,
-    deadline_s: float = TRIAL_S,
 ) -> None:
     """Ask an endpoint a small question before it is registered.
 
     Args:
         hotkey: that it should answer for.
-        keypair: of who asks: the network's keeper.
-        prefix_bytes: how long the prefixes of this network are.
+        asker: the network's keeper.
+        window_bytes: of the network; the prefixes are one byte shorter.
+        deadline_s: that the network gives its peers; a trial takes `TRIAL_S` at most.
 
     Raises:
         EndpointRefused: it does not answer as a remote peer of this network should. Codes: endpoint, unreachable,
             private_address, redirect, http_status, too_slow, too_large, closed, wrong_signature, wrong_answer.
     """
-    text_WT = np.random.default_rng().integers(32, 127, (TRIAL_WINDOWS, prefix_bytes), dtype=np.uint8)
-    query = sign_query(keypair, genesis=genesis, epoch=0, panel="next_byte", text_WT=text_WT)
-    target = Target(hotkey, endpoint)
-    asking = ask_target(target, [query], keypair, deadline_s=deadline_s, allow_private=allow_private)
+    text_WT = np.random.default_rng().integers(32, 127, (TRIAL_WINDOWS, window_bytes - 1), dtype=np.uint8)
+    query = sign_query(asker, genesis=genesis, epoch=0, panel="next_byte", text_WT=text_WT)
+    own_s = min(deadline_s, TRIAL_S)
+    asking = ask_target(Target(hotkey, endpoint), [query], asker, deadline_s=own_s, allow_private=allow_private)
     for answer in asyncio.run(asking):
         try:
             check_distributions(np.asarray(answer.said))

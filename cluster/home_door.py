@@ -17,6 +17,7 @@ from pathlib import Path
 import msgspec
 
 from actors.errors import EndpointRefused
+from actors.gateway import try_endpoint
 from cluster.archive import open_chain
 from cluster.config import OPERATOR, Network, Questions, Remote
 from cluster.door import Delivered, Holdings, Receipt, Registered, Terms
@@ -150,13 +151,15 @@ class HomeDoor:
             raise EndpointRefused(
                 "panel", f"{terms.network} shows whole windows, which no remote peer may see: submit a model folder"
             )
-        importlib.import_module("actors.gateway").try_endpoint(
+        remote = settings.remote if settings else Remote()
+        try_endpoint(
             endpoint,
             hotkey=hotkey,
             genesis=terms.genesis,
             asker=Wallet.open(self.home.wallets, OPERATOR).hotkey(),
             window_bytes=terms.window_bytes,
-            remote=settings.remote if settings else Remote(),
+            deadline_s=remote.deadline_s,
+            allow_private=remote.allow_private,
         )
 
     def send(self, extrinsic: bytes) -> bytes:

@@ -16,6 +16,7 @@ from actors.rows import Row
 from actors.seam import Handle, Reference
 from cluster.calls import ask_each
 from cluster.config import OPERATOR
+from cluster.remotes import ask_remotes, collect_remotes
 from cluster.run import Run, Work
 
 
@@ -42,6 +43,7 @@ def ask_versions(run: Run, work: Work, view: View) -> None:
         answered: list[Reference] = call.remote(requests[task], *references)
         return answered
 
+    asking = ask_remotes(run, view, references)
     run.show.step(f"asking {len(view.rows)} versions", len(requests))
     deadlines = run.network.deadlines
     work.scored = run.crew.pool.run(
@@ -52,6 +54,7 @@ def ask_versions(run: Run, work: Work, view: View) -> None:
         deadline_s=deadlines.query_s,
         progress=run.show.advance,
     )
+    collect_remotes(run, work, asking)
     names_by_uid = {neuron.uid: neuron.name for neuron in view.neurons}
     for row in view.rows:
         if row.manifest in work.scored.failures:

@@ -11,6 +11,7 @@ import ray
 from ray.exceptions import RayError
 
 from actors.dispatch import QUARANTINE
+from actors.gateway import Gateway, GatewaySettings
 from actors.host import Host, HostSettings
 from actors.keeper import Keeper, KeeperSettings
 from actors.pool import Pool
@@ -37,12 +38,14 @@ class Crew:
         validators: by name.
         pool: the hosts.
         plan: for each host the peers that live there.
+        gateway: asks remote peers; None where the panel has none.
     """
 
     keeper: Handle
     validators: Mapping[str, Handle]
     pool: Pool
     plan: Mapping[str, tuple[str, ...]]
+    gateway: Handle | None = None
 
 
 def start_crew(network: Network, home: Home, genesis: Genesis, *, host_class: type = Host) -> Crew:
@@ -76,26 +79,39 @@ def start_crew(network: Network, home: Home, genesis: Genesis, *, host_class: ty
         for entry in network.validators
     }
     hosts = {name: start_host(name) for name in plan}
+    gateways = {"gateway": _start_gateway(network, home)} if genesis.panel == "next_byte" else {}
     _, failures = ask_each(
-        {"keeper": keeper, **validators, **hosts},
+        {"keeper": keeper, **validators, **hosts, **gateways},
         lambda name, handle: handle.ping.remote(),
         deadline_s=network.deadlines.start_s,
     )
     if failures:
         reasons = "; ".join(f"{name} ({why})" for name, why in sorted(failures.items()))
         raise ClusterError(f"did not start: {reasons}")
-    return Crew(keeper, validators, Pool(hosts, lambda: start_host(QUARANTINE)), plan)
+    pool = Pool(hosts, lambda: start_host(QUARANTINE))
+    return Crew(keeper, validators, pool, plan, gateways.get("gateway"))
 
 
 def end_crew(crew: Crew) -> None:
     """Have the databases given back, then end every actor, the detached keeper too: the database is the truth."""
     holders = {"keeper": crew.keeper, **crew.validators}
     ask_each(holders, lambda name, handle: handle.close.remote(), deadline_s=CLOSE_S)
-    for handle in (*holders.values(), *crew.pool.hosts.values()):
+    gateways = () if crew.gateway is None else (crew.gateway,)
+    for handle in (*holders.values(), *crew.pool.hosts.values(), *gateways):
         try:
             ray.kill(handle)
         except RayError:
             continue
+
+
+def _start_gateway(network: Network, home: Home) -> Handle:
+    settings = GatewaySettings(
+        wallets=str(home.wallets),
+        operator=OPERATOR,
+        at_once=network.remote.at_once,
+        allow_private=network.remote.allow_private,
+    )
+    return start_actor(Gateway, settings, name="gateway")
 
 
 def _host_settings(network: Network, home: Home, genesis: Genesis) -> HostSettings:

@@ -23,8 +23,9 @@ class NeuronFinding(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         uid: the neuron.
+        new_bits, new_bits_se: what its new version brings, or what it adds as a remote peer; 0 if not admitted.
         failure: why it got no value this epoch, as "late|dead|invalid|refused: sentence"; empty if it answered.
-        admitted: its new version was admitted.
+        admitted: its new version was admitted, or what it answered as a remote peer.
         looked_up: windows that it predicts above 0.99 per byte where nobody else exceeds 0.5.
     """
 
@@ -43,7 +44,7 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     """What a validator found in an epoch. All figures in bits per byte, out of fold.
 
     Attributes:
-        baseline: p_0. known: q, what the collective knew. collective: p, with the new versions.
+        baseline: p_0. known: q, what the collective and the remote peers knew. collective: p, with the new versions.
         new_bits: G. new_bits_se: its standard error. events: how many.
     """
 

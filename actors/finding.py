@@ -17,8 +17,9 @@ def make_finding(asked: Asked, valuation: Valuation) -> Finding:
     measured |= asked.aside
     shares = sum_by_uid(asked.round_, values.share_bits_N)
     uids = sorted({*measured, *asked.failures, *(uid for uid in books.accounts)})
-    admitted = {int(uid_N[row]) for row in valuation.fitted.admitted_A}
-    tried = {int(uid_N[row]) for row in valuation.fitted.trial_T}
+    fitted = valuation.fitted
+    admitted = {int(uid_N[row]) for row in (*fitted.admitted_A, *fitted.remote_P[fitted.kept_P])}
+    tried = {int(uid_N[row]) for row in (*fitted.trial_T, *fitted.remote_P)}
     neurons = tuple(
         NeuronFinding(
             uid=uid,

@@ -4,7 +4,10 @@ Invariants:
 * what is no distribution, is certain and wrong, or is what another said before, has no row, and the others' rows are
   what they would be without it;
 * members of the collective are refused for what is no distribution only: what was paid for is not taken back because
-  of what newcomers answer.
+  of what newcomers answer;
+* of two that answer the same the earlier counts: members, remote peers as they were registered, new versions as they
+  were published. What is only measured stands last, and repeats whom it likes;
+* a remote peer refuses no hosted version for knowing too much: it may answer to that end.
 """
 
 from collections.abc import Mapping, Sequence
@@ -36,14 +39,14 @@ def lay_next_byte(
     """What each version gave to the last byte of each window.
 
     Args:
-        rows: the versions that were asked; `said` has what those say that answered. Of equal ones the first counts.
+        rows: the versions and remote peers that were asked; `said` has what those say that answered.
     """
     target_W = windows.text_WT[:, -1]
     kept: list[Row] = []
     columns = [baseline_256[target_W]]
     marks: list[NDArray[np.uint64]] = []
     lost: dict[bytes, str] = {}
-    for row in rows:
+    for row in sorted(rows, key=_standing):
         body = said.get(row.manifest)
         if body is None or isinstance(body, Scores):
             continue
@@ -72,6 +75,11 @@ def lay_next_byte(
     )
 
 
+def _standing(row: Row) -> int:
+    """The order of the table's rows; those of one standing stay as they were asked."""
+    return [row.member, row.remote, row.new, True].index(True)
+
+
 def _check_own(
     row: Row,
     body: NDArray[np.float32],
@@ -81,6 +89,8 @@ def _check_own(
     marks: Sequence[NDArray[np.uint64]],
 ) -> None:
     check_certainty(body, target_W)
+    if not (row.remote or row.new):
+        return
     others = [index for index, other in enumerate(kept) if other.uid != row.uid]
     original = find_original(marks_W, [marks[index] for index in others])
     if original is not None:
@@ -88,16 +98,29 @@ def _check_own(
 
 
 def _looked_up(kept: Sequence[Row], columns: Sequence[NDArray[np.float64]]) -> dict[int, str]:
-    """By index among the kept rows why it goes: it knows what nobody else knows."""
+    """By index among the kept rows why it goes: it knows what nobody else knows, or of hosted versions no other one."""
+    hosted = [index for index, row in enumerate(kept) if not row.remote]
+    reasons = _known_alone(kept, columns, hosted)
+    if len(hosted) < len(kept):
+        among_all = _known_alone(kept, columns, list(range(len(kept))))
+        reasons |= {index: reason for index, reason in among_all.items() if kept[index].remote}
+    return reasons
+
+
+def _known_alone(kept: Sequence[Row], columns: Sequence[NDArray[np.float64]], among: Sequence[int]) -> dict[int, str]:
     window_W = np.arange(len(columns[0]))
     found = looked_up(
-        columns, window_W, np.ones_like(window_W), windows=len(window_W), owner_N=[-1, *(row.uid for row in kept)]
+        [columns[0], *(columns[index + 1] for index in among)],
+        window_W,
+        np.ones_like(window_W),
+        windows=len(window_W),
+        owner_N=[-1, *(kept[index].uid for index in among)],
     )
     reasons = {}
-    for index, row in enumerate(kept):
+    for index in among:
         try:
-            check_looked_up(found.known[row.uid], found.alone[row.uid])
+            check_looked_up(found.known[kept[index].uid], found.alone[kept[index].uid])
         except RoundError as error:
-            if not row.member:
+            if not kept[index].member:
                 reasons[index] = str(error)
     return reasons

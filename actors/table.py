@@ -2,7 +2,8 @@
 
 Invariants:
 * a row is whole or absent: one bad or missing batch of a version leaves the version out, with the reason;
-* what the collective knew is never paid again: when one of its members cannot be asked, nobody is new this epoch.
+* what the collective knew is never paid again: when one of its members cannot be asked, nobody is new this epoch, and
+  remote peers are only measured.
 
 Legend: W windows, N rows, M events.
 """
@@ -87,6 +88,7 @@ def assemble(
         manifests=(BASELINE_MANIFEST, *(row.manifest for row in laid.rows)),
         uid_N=np.array([-1, *(row.uid for row in laid.rows)], dtype=np.int32),
         member_N=np.array([True, *(row.member for row in laid.rows)]),
+        remote_N=np.array([False, *(row.remote and whole for row in laid.rows)]),
         new_N=np.array([False, *(row.new and whole for row in laid.rows)]),
         stratum_M=windows.stratum_W[laid.window_M],
         document_M=windows.document_W[laid.window_M],

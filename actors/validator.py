@@ -44,7 +44,7 @@ from models.text.windows import Windows, draw_windows
 from models.value.accounts import median_accounts
 from models.value.errors import EvidenceError
 from models.value.evidence import encode_evidence, evidence_hash
-from models.value.record import WindowIds, build_evidence, read_evidence, write_evidence
+from models.value.record import WindowIds, build_evidence, read_accounts, write_evidence
 from models.value.valuation import Valuation, evaluate
 
 VALID_BLOCKS = 8
@@ -264,7 +264,7 @@ class Validator:
             epoch=epoch,
             hotkey=self._keypair.public,
             seed=compute_seed(self._seed_signature(epoch)),
-            windows=WindowIds(hashes, offsets, lengths),
+            windows=WindowIds(hashes, offsets, lengths, asked.window_M, asked.offset_M),
         )
         data = encode_evidence(evidence)
         write_evidence(self._evidence_path(epoch, self._keypair.public), data)
@@ -276,7 +276,7 @@ class Validator:
         last = max((e for e in self._ballot_epochs() if e < epoch), default=0)
         if last:
             ballot = self._ballot(last)
-            accounts = read_evidence(self._evidence_path(last, self._keypair.public), ballot.evidence).books.accounts
+            accounts = read_accounts(self._evidence_path(last, self._keypair.public), ballot.evidence)
         else:
             last = epoch - 1
             accounts = self._median_of_last_reveals(last)
@@ -290,10 +290,9 @@ class Validator:
             if neuron.revealed_epoch != epoch:
                 continue
             try:
-                evidence = read_evidence(self._evidence_path(epoch, neuron.hotkey), neuron.evidence)
+                tables.append(read_accounts(self._evidence_path(epoch, neuron.hotkey), neuron.evidence))
             except EvidenceError:
                 continue
-            tables.append(evidence.books.accounts)
             stakes.append(self._chain.state.stake(neuron.hotkey))
         return median_accounts(tables, stakes) if tables else {}
 

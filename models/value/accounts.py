@@ -1,10 +1,11 @@
 """From bits to votes: credits, accounts that fade while the collective learns, and weights.
 
 Invariants: integers only, in 10^-9 bit per byte; credits sum to the credit exactly; an account does not change while
-nobody brings news; votes follow from accounts exactly.
+nobody brings news, but for remote peers', which follow what they add; votes follow from accounts exactly.
 """
 
 from collections.abc import Collection, Mapping, Sequence
+from types import MappingProxyType
 
 import msgspec
 import numpy as np
@@ -24,8 +25,9 @@ class Books(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The bookkeeping of one validator's epoch, by uid, in 10^-9 bit per byte.
 
     new_bits and new_bits_se are of every uid that tried a version: φ and its error, or 0 and its trial's error where it
-    was not admitted. accounts are those after the epoch, without zeros. votes are u16; none: an empty row. All are in
-    ascending order of uid.
+    was not admitted; and of every remote peer that was measured: what it adds, or 0. credits are of versions.
+    remote_credits are of every remote peer that was measured. accounts are those after the epoch, without zeros. votes
+    are u16; none: an empty row. All are in ascending order of uid.
     """
 
     gain: int
@@ -34,6 +36,7 @@ class Books(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     new_bits: dict[int, int]
     new_bits_se: dict[int, int]
     credits: dict[int, int]
+    remote_credits: dict[int, int]
     accounts: dict[int, int]
     votes: dict[int, int]
 
@@ -51,17 +54,24 @@ def keep_books(
     new_bits_se: Mapping[int, int],
     accounts_before: Mapping[int, int],
     answered: Collection[int],
+    remote_bits: Mapping[int, int] = MappingProxyType({}),
+    remote_bits_se: Mapping[int, int] = MappingProxyType({}),
 ) -> Books:
-    """Credits, accounts and votes from whole numbers. new_bits in order of publication; it settles ties of credits."""
+    """Credits, accounts and votes from whole numbers. new_bits in order of publication; it settles ties of credits.
+
+    remote_bits and their errors: of every remote peer that was measured, 0 where it was not admitted.
+    """
     credit_total = max(0, gain - CREDIT_ERRORS * gain_se)
     shares = divide_largest_remainder(credit_total, [max(0, bits) for bits in new_bits.values()])
     credits = {uid: credit for uid, credit in zip(new_bits, shares, strict=True) if credit}
+    remote_credits = {uid: max(0, bits - CREDIT_ERRORS * remote_bits_se[uid]) for uid, bits in remote_bits.items()}
     after = {
         uid: fade(accounts_before.get(uid, 0), credit_total) + credits.get(uid, 0)
         for uid in {*accounts_before, *credits}
-    }
+    } | {uid: approach(accounts_before.get(uid, 0), credit) for uid, credit in remote_credits.items()}
     accounts = {uid: account for uid, account in after.items() if account}
-    by_uid = (new_bits, new_bits_se, credits, accounts, votes(accounts, answered))
+    bits, bits_se = {**new_bits, **remote_bits}, {**new_bits_se, **remote_bits_se}
+    by_uid = (bits, bits_se, credits, remote_credits, accounts, votes(accounts, answered))
     return Books(gain, gain_se, credit_total, *(dict(sorted(amounts.items())) for amounts in by_uid))
 
 
@@ -70,6 +80,12 @@ def fade(account: int, credit_total: int) -> int:
     faded = (LAMBDA_DENOMINATOR - LAMBDA_NUMERATOR) * min(credit_total, FULL_CREDIT)
     whole = LAMBDA_DENOMINATOR * FULL_CREDIT
     return account * (whole - faded) // whole
+
+
+def approach(account: int, credit: int) -> int:
+    """λK + (1 − λ)·credit, each part rounded down: where a remote peer's account goes while it answers."""
+    added = (LAMBDA_DENOMINATOR - LAMBDA_NUMERATOR) * credit // LAMBDA_DENOMINATOR
+    return fade(account, FULL_CREDIT) + added
 
 
 def divide_largest_remainder(total: int, claims: Sequence[int]) -> list[int]:

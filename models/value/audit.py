@@ -16,7 +16,16 @@ from models.value.values import Fitted, Values
 VALUE_TOLERANCE = 1e-9
 WEIGHT_TOLERANCE = 1e-9
 """How far recorded weights may be from a sum of 1."""
-VECTORS = ("bits_per_byte_N", "trial_gain_T", "trial_gain_se_T", "new_bits_A", "new_bits_se_A", "share_bits_N")
+VECTORS = (
+    "bits_per_byte_N",
+    "remote_gain_P",
+    "remote_gain_se_P",
+    "trial_gain_T",
+    "trial_gain_se_T",
+    "new_bits_A",
+    "new_bits_se_A",
+    "share_bits_N",
+)
 
 
 @dataclass(frozen=True)
@@ -41,6 +50,8 @@ def audit(evidence: Evidence) -> list[str]:
     fitted, recorded = evidence.fitted(), evidence.values()
     if not _are_weights(fitted):
         return ["recorded weights are not mixtures: below 0, or not of sum 1"]
+    if not _are_links(fitted):
+        return ["what was known before a remote peer was tried counts somebody who was not admitted before it"]
     again = recompute(evidence)
     found = [
         f"{name} differs from what the matrix and the weights give"
@@ -69,10 +80,15 @@ def _audit_fits(evidence: Evidence, fitted: Fitted, recorded: Values) -> list[st
 
 def _are_weights(fitted: Fitted) -> bool:
     mixtures = all(
-        bool(np.all(weights >= 0) and np.all(np.abs(weights.sum(axis=2) - 1.0) <= WEIGHT_TOLERANCE))
-        for weights in (fitted.q_FSR, fitted.p_FSB)
+        bool(np.all(weights >= 0) and np.all(np.abs(weights.sum(axis=-1) - 1.0) <= WEIGHT_TOLERANCE))
+        for weights in (fitted.chain_KFSR, fitted.p_FSB)
     )
     return mixtures and bool(np.all((fitted.trial_FST >= 0) & (fitted.trial_FST <= 1)))
+
+
+def _are_links(fitted: Fitted) -> bool:
+    outside = (np.delete(link_FSR, fitted.in_link(link), axis=2) for link, link_FSR in enumerate(fitted.chain_KFSR))
+    return not any(weights.any() for weights in outside)
 
 
 def _close(recorded: float | Array, again: float | Array) -> bool:

@@ -16,9 +16,9 @@ from models.value.accounts import Books
 from models.value.collective import Collective
 from models.value.errors import EvidenceError
 from models.value.round import HASH_BYTES, Round
-from models.value.values import Fitted, Values
+from models.value.values import ADMISSION_ERRORS, Fitted, Values
 
-FORMAT = 1
+FORMAT = 2
 DOMAIN = b"taoray.evidence1"
 
 COLUMNS = {
@@ -26,20 +26,25 @@ COLUMNS = {
     "manifest": ("|u1", "NH"),
     "uid": ("<i4", "N"),
     "member": ("|u1", "N"),
+    "remote": ("|u1", "N"),
     "new": ("|u1", "N"),
     "stratum": ("<i4", "M"),
     "document": ("<i4", "M"),
     "fold": ("|u1", "M"),
     "bytes": ("<i4", "M"),
+    "window": ("<i4", "M"),
+    "offset": ("<i4", "M"),
     "window_document_hash": ("|u1", "WH"),
     "window_offset": ("<i8", "W"),
     "window_length": ("<i8", "W"),
+    "chain": ("<f8", "KFSR"),
     "admitted": ("<i4", "A"),
-    "q": ("<f8", "FSR"),
     "trial": ("<f8", "FST"),
     "p": ("<f8", "FSB"),
     "summary": ("<f8", "V"),
     "bits_per_byte": ("<f8", "N"),
+    "remote_gain": ("<f8", "P"),
+    "remote_gain_se": ("<f8", "P"),
     "trial_gain": ("<f8", "T"),
     "trial_gain_se": ("<f8", "T"),
     "new_bits": ("<f8", "A"),
@@ -48,10 +53,11 @@ COLUMNS = {
     "collective_row": ("<i4", "C"),
     "collective_weight": ("<u2", "SC"),
 }
-"""Type and shape: N rows, M events, H 32, W windows, F 2 folds, S strata, R members, T tried, A admitted, B
-1 + A, V the five of SUMMARY, C members of the next collective."""
+"""Type and shape: N rows, M events, H 32, W windows, F 2 folds, S strata, R members and remote peers, P remote peers,
+K = 1 + P, T tried, A admitted, B = 1 + A, V the five of SUMMARY, C members of the next collective. window, offset and
+bytes say where an event lies: in which window, its first byte there, and how many."""
 SUMMARY = ("gain", "gain_se", "baseline_bits_per_byte", "known_bits_per_byte", "collective_bits_per_byte")
-BOOKED = ("summary", "trial_gain", "trial_gain_se", "new_bits", "new_bits_se")
+BOOKED = ("summary", "remote_gain", "remote_gain_se", "trial_gain", "trial_gain_se", "new_bits", "new_bits_se")
 """Columns that become whole numbers of 10^-9 bit."""
 LARGEST_BITS = 2**31
 """More than the matrix can say of one event."""
@@ -99,15 +105,17 @@ class Evidence(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             fold_M=self.array("fold"),
             bytes_M=self.array("bytes"),
             strata=tuple(self.strata),
+            remote_N=self.array("remote").astype(bool),
         )
 
     def fitted(self) -> Fitted:
-        """The recorded weights."""
+        """The recorded weights. Which remote peers were admitted follows from the recorded gains."""
         return Fitted(
-            np.flatnonzero(self.array("member")),
+            np.concatenate([np.flatnonzero(self.array("member")), np.flatnonzero(self.array("remote"))]),
+            self.array("remote_gain") > ADMISSION_ERRORS * self.array("remote_gain_se"),
+            self.array("chain"),
             np.flatnonzero(self.array("new")),
             self.array("admitted").astype(np.intp),
-            self.array("q"),
             self.array("trial"),
             self.array("p"),
         )
@@ -117,6 +125,8 @@ class Evidence(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return Values(
             **dict(zip(SUMMARY, self.array("summary").tolist(), strict=True)),
             bits_per_byte_N=self.array("bits_per_byte"),
+            remote_gain_P=self.array("remote_gain"),
+            remote_gain_se_P=self.array("remote_gain_se"),
             trial_gain_T=self.array("trial_gain"),
             trial_gain_se_T=self.array("trial_gain_se"),
             new_bits_A=self.array("new_bits"),
@@ -137,6 +147,30 @@ class Evidence(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         )
 
 
+class Accounts(msgspec.Struct, frozen=True):
+    """Of a vote's books the accounts after the epoch alone, as every format has them."""
+
+    accounts: dict[int, int]
+
+
+class Booked(msgspec.Struct, frozen=True):
+    """Of a vote's evidence what every format has."""
+
+    format: int
+    books: Accounts
+
+
+def decode_accounts(data: bytes) -> dict[int, int]:
+    """The accounts after the epoch, of evidence of this format or of an earlier one, so that a network outlives a
+    change of it. Raises EvidenceError where the bytes hold none.
+    """
+    try:
+        booked = msgspec.msgpack.decode(data, type=Booked)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise EvidenceError(f"not the evidence of a vote: {error}") from error
+    return booked.books.accounts if 1 <= booked.format < FORMAT else decode_evidence(data).books.accounts
+
+
 def encode_evidence(evidence: Evidence) -> bytes:
     """Canonical MessagePack of checked evidence: fields in their order, uids ascending, columns as in COLUMNS."""
     return msgspec.msgpack.encode(evidence)
@@ -145,6 +179,9 @@ def encode_evidence(evidence: Evidence) -> bytes:
 def decode_evidence(data: bytes) -> Evidence:
     """Raises EvidenceError where the bytes are not canonical evidence with agreeing columns and rows in range."""
     try:
+        booked = msgspec.msgpack.decode(data, type=Booked)
+        if booked.format != FORMAT:
+            raise EvidenceError(_other_format(booked.format))
         evidence = msgspec.msgpack.decode(data, type=Evidence)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise EvidenceError(f"not the evidence of a vote: {error}") from error
@@ -162,14 +199,14 @@ def evidence_hash(data: bytes) -> bytes:
 def check_evidence(evidence: Evidence) -> None:
     """Raises EvidenceError where keys, columns, sizes or row indices do not fit together."""
     if evidence.format != FORMAT:
-        raise EvidenceError(f"evidence of format {evidence.format}, this version reads {FORMAT}")
+        raise EvidenceError(_other_format(evidence.format))
     if len(evidence.genesis) != HASH_BYTES or len(evidence.hotkey) != HASH_BYTES:
         raise EvidenceError(f"genesis and hotkey must have {HASH_BYTES} bytes")
     if any(amount < 0 for amount in evidence.accounts_before.values()):
         raise EvidenceError("an account before the epoch is below 0")
     books = evidence.books
-    by_uid = (books.new_bits, books.new_bits_se, books.credits, books.accounts, books.votes, evidence.accounts_before)
-    if any(list(uids) != sorted(set(uids)) for uids in (*by_uid, evidence.answered)):
+    by_uid = (books.new_bits, books.new_bits_se, books.credits, books.remote_credits, books.accounts, books.votes)
+    if any(list(uids) != sorted(set(uids)) for uids in (*by_uid, evidence.accounts_before, evidence.answered)):
         raise EvidenceError("uids must stand in ascending order, each once")
     if list(evidence.columns) != list(COLUMNS):
         raise EvidenceError(f"the columns are not those of format {FORMAT}: {', '.join(evidence.columns)}")
@@ -180,6 +217,10 @@ def check_evidence(evidence: Evidence) -> None:
     for name in BOOKED:
         if not (np.abs(evidence.array(name)) < LARGEST_BITS).all():
             raise EvidenceError(f"column {name} has a value that is no number of bits")
+
+
+def _other_format(found: int) -> str:
+    return f"evidence of format {found}, this version reads format {FORMAT}: audit it with the version that wrote it"
 
 
 def _check_column(name: str, column: Column, item_bytes: int, letters: str, sizes: dict[str, int]) -> None:
@@ -193,10 +234,18 @@ def _check_column(name: str, column: Column, item_bytes: int, letters: str, size
 
 
 def _check_indices(evidence: Evidence, sizes: dict[str, int]) -> None:
-    new, member = evidence.array("new"), evidence.array("member")
-    if sizes["R"] != np.count_nonzero(member) or sizes["T"] != np.count_nonzero(new) or sizes["B"] != sizes["A"] + 1:
-        raise EvidenceError("the weights are not of the round's members, new versions and admitted versions")
+    counts = {name: int(np.count_nonzero(evidence.array(name))) for name in ("member", "remote", "new")}
+    wanted = {"R": counts["member"] + counts["remote"], "P": counts["remote"], "K": 1 + counts["remote"]}
+    wanted |= {"T": counts["new"], "B": 1 + sizes["A"]}
+    if any(sizes[letter] != size for letter, size in wanted.items()):
+        raise EvidenceError("the weights are not of the round's members, remote peers, new and admitted versions")
+    new = evidence.array("new")
     if not np.isin(evidence.array("admitted"), np.flatnonzero(new)).all():
         raise EvidenceError("a version was admitted that is not new")
     if not np.isin(evidence.array("collective_row"), np.arange(sizes["N"])).all():
         raise EvidenceError("the collective names a row that is not in the round")
+    window, offset, width = (evidence.array(name).astype(np.int64) for name in ("window", "offset", "bytes"))
+    if not np.isin(window, np.arange(sizes["W"])).all():
+        raise EvidenceError("an event lies in a window that was not asked about")
+    if (offset < 0).any() or (offset + width > evidence.array("window_length")[window]).any():
+        raise EvidenceError("an event lies beyond the end of its window")

@@ -25,14 +25,12 @@ from torch import Tensor
 
 from models.value.bits import add_path, used_spans
 from models.value.cells import out_of_fold_cells
+from models.value.chain import KNOWN_TOLERANCE, fit_known, known_out_of_fold
 from models.value.events import Array, make_events, per_byte
 from models.value.fit import TOLERANCE, excess, fit_pieces
 from models.value.fitted import (
-    KNOWN_TOLERANCE,
     fit_beside,
-    fit_known,
     fit_new,
-    known_out_of_fold,
     largest_certificate,
     new_sums,
     trial_sums,

@@ -20,6 +20,7 @@ from models.value.evidence import (
     Column,
     Evidence,
     check_evidence,
+    decode_accounts,
     decode_evidence,
     evidence_hash,
 )
@@ -29,11 +30,15 @@ from models.value.values import Valuation
 
 @dataclass(frozen=True)
 class WindowIds:
-    """Which text was asked about: of each window its document's hash (32 bytes), offset and length in bytes."""
+    """Which text was asked about: of each window its document's hash (32 bytes), offset and length in bytes; of each
+    event its window, and its first byte there, so that who holds the text can lay the events on it.
+    """
 
     document_hashes: Sequence[bytes]
     offsets: Sequence[int]
     lengths: Sequence[int]
+    event_window_M: NDArray[np.integer]
+    event_offset_M: NDArray[np.integer]
 
 
 def build_evidence(
@@ -80,13 +85,22 @@ def write_evidence(path: Path, data: bytes) -> None:
 
 def read_evidence(path: Path, expected_hash: bytes | None = None) -> Evidence:
     """Read and check a file. Raises EvidenceError if it is absent, damaged, or not what was committed to."""
+    return decode_evidence(_read(path, expected_hash))
+
+
+def read_accounts(path: Path, expected_hash: bytes | None = None) -> dict[int, int]:
+    """The accounts after the epoch, from a file of this format or of an earlier one. Raises EvidenceError as above."""
+    return decode_accounts(_read(path, expected_hash))
+
+
+def _read(path: Path, expected_hash: bytes | None) -> bytes:
     try:
         data = path.read_bytes()
     except OSError as error:
         raise EvidenceError(f"evidence {path} cannot be read: {error.strerror}") from error
     if expected_hash is not None and evidence_hash(data) != expected_hash:
         raise EvidenceError(f"evidence {path} does not have the hash {expected_hash.hex()} of its commitment")
-    return decode_evidence(data)
+    return data
 
 
 def _round_arrays(round_: Round) -> dict[str, NDArray[Any]]:
@@ -95,6 +109,7 @@ def _round_arrays(round_: Round) -> dict[str, NDArray[Any]]:
         "manifest": _hashes(round_.manifests),
         "uid": round_.uid_N,
         "member": round_.member_N,
+        "remote": round_.remote_N,
         "new": round_.new_N,
         "stratum": round_.stratum_M,
         "document": round_.document_M,
@@ -110,18 +125,22 @@ def _window_arrays(windows: WindowIds) -> dict[str, NDArray[Any]]:
         "window_document_hash": _hashes(windows.document_hashes),
         "window_offset": np.asarray(windows.offsets),
         "window_length": np.asarray(windows.lengths),
+        "window": np.asarray(windows.event_window_M),
+        "offset": np.asarray(windows.event_offset_M),
     }
 
 
 def _valuation_arrays(valuation: Valuation) -> dict[str, NDArray[Any]]:
     fitted, values, collective = valuation.fitted, valuation.values, valuation.collective
     return {
+        "chain": fitted.chain_KFSR,
         "admitted": fitted.admitted_A,
-        "q": fitted.q_FSR,
         "trial": fitted.trial_FST,
         "p": fitted.p_FSB,
         "summary": np.array([getattr(values, name) for name in SUMMARY]),
         "bits_per_byte": values.bits_per_byte_N,
+        "remote_gain": values.remote_gain_P,
+        "remote_gain_se": values.remote_gain_se_P,
         "trial_gain": values.trial_gain_T,
         "trial_gain_se": values.trial_gain_se_T,
         "new_bits": values.new_bits_A,

@@ -1,12 +1,13 @@
 """A round: what each version said about each event of an epoch's held-out text, as columns.
 
 Invariants: log-probabilities are whole multiples of 1/1024 bit, so that everybody values the same numbers; row 0 is the
-baseline; a document lies in one fold and one stratum, and both folds have documents; a uid tries at most one version.
+baseline; a document lies in one fold and one stratum, and both folds have documents; a uid tries at most one version
+or is one remote peer; a row is at most one of member, remote and new.
 
 Legend: N rows (versions), M events, S strata, D documents.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -40,11 +41,13 @@ def quantise(log_probability: NDArray[np.floating]) -> NDArray[np.int32]:
 
 @dataclass(frozen=True)
 class Round:
-    """The columns of a round. Rows stand in order: baseline, members, new versions as they were published.
+    """The columns of a round. Rows stand in order: baseline, members, remote peers as they were registered, new
+    versions as they were published, what is only measured.
 
-    matrix_NM: int32, of `quantise`. manifests: 32 bytes a row. uid_N: BASELINE_UID for the baseline and commons.
-    member_N: in the collective of the last close block (the baseline is). new_N: published since, to be tried; a row
-    that is neither is only measured. bytes_M: bytes of text of an event. Raises RoundError where columns contradict.
+    matrix_NM: int32, of `quantise`. manifests: 32 bytes a row, a remote peer's is its hotkey. uid_N: BASELINE_UID for
+    the baseline and commons. member_N: in the collective of the last close block (the baseline is). new_N: published
+    since, to be tried. remote_N: answered from elsewhere, as whatever it is today; none where left out. bytes_M: bytes
+    of text of an event. Raises RoundError where columns contradict.
     """
 
     matrix_NM: NDArray[np.int32]
@@ -57,8 +60,11 @@ class Round:
     fold_M: NDArray[np.integer]
     bytes_M: NDArray[np.integer]
     strata: tuple[str, ...]
+    remote_N: NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, dtype=bool))
 
     def __post_init__(self) -> None:
+        if not self.remote_N.size:
+            object.__setattr__(self, "remote_N", np.zeros(len(self.matrix_NM), dtype=bool))
         self._check_shapes()
         self._check_rows()
         self._check_events()
@@ -69,7 +75,7 @@ class Round:
                 f"the matrix must be int32 [rows, events], not {self.matrix_NM.dtype} {self.matrix_NM.shape}"
             )
         rows, events = self.matrix_NM.shape
-        for name, wanted in (("uid_N", rows), ("member_N", rows), ("new_N", rows)):
+        for name, wanted in (("uid_N", rows), ("member_N", rows), ("new_N", rows), ("remote_N", rows)):
             if getattr(self, name).shape != (wanted,):
                 raise RoundError(f"{name} has shape {getattr(self, name).shape}, the matrix has {rows} rows")
         for name in ("stratum_M", "document_M", "fold_M", "bytes_M"):
@@ -87,6 +93,11 @@ class Round:
             raise RoundError("a new version belongs to a uid; the baseline and commons are never new")
         if np.unique(trying).size < trying.size:
             raise RoundError("a uid tries at most one new version an epoch: keep its last")
+        answering = self.uid_N[self.remote_N]
+        if np.any(answering < 0) or np.unique([*trying, *answering]).size < trying.size + answering.size:
+            raise RoundError("a remote peer belongs to a uid, which has one row as such and no new version")
+        if np.any(self.member_N.astype(int) + self.new_N + self.remote_N > 1):
+            raise RoundError("a row is at most one of member, remote peer and new version")
         if self.matrix_NM.size and self.matrix_NM.max() > 0:
             raise RoundError("the matrix has a log-probability above 0")
 
@@ -116,6 +127,11 @@ class Round:
     def member_rows(self) -> NDArray[np.intp]:
         """Rows of the collective as it was, the baseline first."""
         return np.flatnonzero(self.member_N)
+
+    @property
+    def remote_rows(self) -> NDArray[np.intp]:
+        """Rows of remote peers, as they were registered."""
+        return np.flatnonzero(self.remote_N)
 
     @property
     def new_rows(self) -> NDArray[np.intp]:

@@ -1,7 +1,7 @@
 """A round through the solver that all measures share: its quantised matrix as a table, its weights, its values.
 
 Invariants: a round's values follow from the rounded matrix alone; only members and admitted versions take part in the
-next collective.
+next collective, never remote peers, who cannot be asked for its sake later.
 """
 
 from math import log
@@ -23,8 +23,8 @@ def table_of(round_: Round) -> Table:
 
 
 def fit_round(round_: Round, table: Table) -> Fitted:
-    """All weights of the round: q, the trials on top of it, and p over q and what the trials admitted."""
-    return fit_new(table, round_.member_rows, round_.new_rows)
+    """All weights of the round: of what is known, the trials on top of it, and p over q and what they admitted."""
+    return fit_new(table, round_.member_rows, round_.new_rows, round_.remote_rows)
 
 
 def values_of(round_: Round, table: Table, fitted: Fitted) -> Values:

@@ -38,6 +38,8 @@ def books_of(
     admitted = round_.uid_N[fitted.admitted_A].tolist()
     phi = dict(zip(admitted, map(nano, values.new_bits_A.tolist()), strict=True))
     phi_se = dict(zip(admitted, map(nano, values.new_bits_se_A.tolist()), strict=True))
+    remote = round_.uid_N[fitted.remote_P].tolist()
+    added = np.where(fitted.kept_P, values.remote_gain_P, 0.0).tolist()
     return keep_books(
         gain=nano(values.gain),
         gain_se=nano(values.gain_se),
@@ -45,6 +47,8 @@ def books_of(
         new_bits_se=tried_se | phi_se,
         accounts_before=accounts_before,
         answered=answered,
+        remote_bits=dict(zip(remote, map(nano, added), strict=True)),
+        remote_bits_se=dict(zip(remote, map(nano, values.remote_gain_se_P.tolist()), strict=True)),
     )
 
 

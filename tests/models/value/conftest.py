@@ -123,10 +123,10 @@ def fold_of(document: int) -> int:
 
 @pytest.fixture(scope="session")
 def rounds(text: Text) -> Rounds:
-    """rounds(members, new, **probabilities): a round of the text's models and of others given by name."""
+    """rounds(members, new, remotes, **probabilities): a round of the text's models and of others given by name."""
 
-    def build(members: Sequence[str], new: Sequence[str], **others: Array) -> Round:
-        names = ["baseline", *members, *new]
+    def build(members: Sequence[str], new: Sequence[str], remotes: Sequence[str] = (), **others: Array) -> Round:
+        names = ["baseline", *members, *remotes, *new]
         known = text.probability | others
         folds = np.array([fold_of(document) for document in range(int(text.document_M.max()) + 1)])
         with np.errstate(divide="ignore"):
@@ -136,7 +136,8 @@ def rounds(text: Text) -> Rounds:
             manifests=tuple(hashlib.blake2b(name.encode(), digest_size=32).digest() for name in names),
             uid_N=np.arange(-1, len(names) - 1),
             member_N=np.arange(len(names)) <= len(members),
-            new_N=np.arange(len(names)) > len(members),
+            new_N=np.arange(len(names)) > len(members) + len(remotes),
+            remote_N=(np.arange(len(names)) > len(members)) & (np.arange(len(names)) <= len(members) + len(remotes)),
             stratum_M=text.stratum_M,
             document_M=text.document_M,
             fold_M=folds[text.document_M],

@@ -9,8 +9,9 @@ import pytest
 
 from models.value.audit import audit, recompute
 from models.value.errors import EvidenceError, RoundError
-from models.value.evidence import Column, decode_evidence, encode_evidence, evidence_hash
+from models.value.evidence import COLUMNS, Column, decode_accounts, decode_evidence, encode_evidence, evidence_hash
 from models.value.record import WindowIds, build_evidence, read_evidence, write_evidence
+from models.value.round import Round
 from models.value.valuation import evaluate
 
 BEFORE = {1: 10**8, 0: 3 * 10**8}
@@ -19,13 +20,21 @@ ANSWERED = {0, 1, 2, 3}
 
 @pytest.fixture(scope="module")
 def voted(rounds):
-    round_ = rounds(["first", "second"], ["third", "code"])
+    round_ = rounds(["first"], ["third", "code"], ["second", "encodings"])
     valuation = evaluate(round_, BEFORE, ANSWERED)
-    windows = WindowIds([b"\1" * 32, b"\2" * 32], [0, 40], [200, 200])
+    windows = window_ids(round_)
     evidence = build_evidence(
         round_, valuation, BEFORE, ANSWERED, genesis=b"g" * 32, epoch=3, hotkey=b"h" * 32, seed=b"seed", windows=windows
     )
     return round_, valuation, evidence
+
+
+def window_ids(round_):
+    """One window of 200 bytes a hundred events, and the last of it for each of them."""
+    window_M = np.arange(round_.fold_M.size) // 100
+    windows = int(window_M.max()) + 1
+    offset_M = 100 + np.arange(round_.fold_M.size) % 100
+    return WindowIds([b"\1" * 32] * windows, list(range(windows)), [200] * windows, window_M, offset_M)
 
 
 def with_column(evidence, name, array):
@@ -71,7 +80,7 @@ def test_values_follow_from_the_evidence_without_fitting(voted):
         ("share_bits_N differs", "share_bits", 1, 0.0),
         ("bits_per_byte_N differs", "bits_per_byte", 2, float("nan")),
         ("differs", "matrix", (3, slice(0, 200)), 0),
-        ("not mixtures", "q", (0, 0, 0), -0.1),
+        ("not mixtures", "chain", (0, 0, 0, 0), -0.1),
         ("not mixtures", "p", (0, 0, 0), float("nan")),
     ],
 )
@@ -121,7 +130,7 @@ def test_damaged_bytes_are_refused(voted, spoil):
 @pytest.mark.parametrize(
     ("sentence", "change"),
     [
-        ("format", {"format": 2}),
+        ("audit it with the version that wrote it", {"format": 1}),
         ("32 bytes", {"hotkey": b"short"}),
         ("ascending", {"answered": [2, 1]}),
         ("below 0", {"accounts_before": {1: -1}}),
@@ -142,6 +151,9 @@ def test_fields_that_are_wrong_are_refused(voted, sentence, change):
         ("not of the round's", "member", lambda column: Column(column.shape, bytes(len(column.data)))),
         ("not new", "admitted", lambda column: Column(column.shape, bytes(len(column.data)))),
         ("not in the round", "collective_row", lambda column: Column(column.shape, b"\x7f" * len(column.data))),
+        ("not asked about", "window", lambda column: Column(column.shape, b"\x7f" * len(column.data))),
+        ("end of its window", "offset", lambda column: Column(column.shape, b"\xff" * len(column.data))),
+        ("end of its window", "window_length", lambda column: Column(column.shape, bytes(len(column.data)))),
         ("other columns", "window_offset", lambda column: Column([2**62], b"")),
         ("other columns", "window_offset", lambda column: Column([-1], b"")),
     ],
@@ -175,11 +187,48 @@ def test_a_file_that_was_not_committed_to_is_refused(voted, tmp_path):
         read_evidence(path, b"\0" * 32)
 
 
+def recorded(name):
+    return lzma.decompress((Path(__file__).parent / name).read_bytes())
+
+
 def test_evidence_of_earlier_epochs_still_audits():
-    data = lzma.decompress((Path(__file__).parent / "evidence1.xz").read_bytes())
-    evidence = decode_evidence(data)
+    evidence = decode_evidence(recorded("evidence2.xz"))
     assert audit(evidence) == []
+    assert len(evidence.books.remote_credits) == 2
     assert evaluate(evidence.round(), evidence.accounts_before, evidence.answered).books == evidence.books
+
+
+def test_of_evidence_of_the_first_format_the_accounts_are_read_and_nothing_else():
+    data = recorded("evidence1.xz")
+    with pytest.raises(EvidenceError, match="evidence of format 1, this version reads format 2"):
+        decode_evidence(data)
+    assert decode_accounts(data) == msgspec.msgpack.decode(data, strict=False)["books"]["accounts"]
+
+
+def test_without_remote_peers_values_are_those_of_the_first_format():
+    old = msgspec.msgpack.decode(recorded("evidence1.xz"), strict=False)
+    kinds = COLUMNS | {"q": ("<f8", "FSR")}
+    columns = {
+        name: np.frombuffer(data, kinds[name][0]).reshape(shape) for name, (shape, data) in old["columns"].items()
+    }
+    round_ = Round(
+        matrix_NM=columns["matrix"].astype(np.int32),
+        manifests=tuple(row.tobytes() for row in columns["manifest"]),
+        uid_N=columns["uid"],
+        member_N=columns["member"].astype(bool),
+        new_N=columns["new"].astype(bool),
+        stratum_M=columns["stratum"],
+        document_M=columns["document"],
+        fold_M=columns["fold"],
+        bytes_M=columns["bytes"],
+        strata=tuple(old["strata"]),
+    )
+    valuation = evaluate(round_, old["accounts_before"], old["answered"])
+    books = msgspec.to_builtins(valuation.books)
+    assert books.pop("remote_credits") == {}
+    assert books == old["books"]
+    np.testing.assert_allclose(valuation.fitted.q_FSR, columns["q"], rtol=0, atol=1e-12)
+    np.testing.assert_array_equal(valuation.collective.weights_SC, columns["collective_weight"])
 
 
 def test_accounts_rounds_and_evidence_need_no_torch_and_no_ray():

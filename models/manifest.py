@@ -70,8 +70,8 @@ def decode_manifest(data: bytes) -> Manifest:
 def manifest_folder(folder: Path) -> Manifest:
     """Hash a model folder where it lies. Hidden entries (`.git`, `.cache`) are left out.
 
-    Raises ModelRefused with code `not_a_folder`, `link`, `subfolder`, `pickle`, `code`, `name`, `files` or
-    `empty_folder`.
+    Raises ModelRefused with code `not_a_folder`, `link`, `subfolder`, `special_file`, `pickle`, `code`, `name`,
+    `files` or `empty_folder`.
     """
     files = []
     for path in list_model_files(folder):
@@ -88,8 +88,10 @@ def list_model_files(folder: Path) -> list[Path]:
     for path in paths:
         if path.is_symlink():
             raise ModelRefused("link", f"{path} is a link: put the file itself there")
+        if path.is_dir():
+            raise ModelRefused("subfolder", f"{path} is a folder: a model folder is flat, move it elsewhere")
         if not path.is_file():
-            raise ModelRefused("subfolder", f"{path} is not a plain file: a model folder is flat, move it elsewhere")
+            raise ModelRefused("special_file", f"{path} is a pipe, a socket or a device: remove it")
         check_name(path.name)
     if len(paths) > MAXIMUM_FILES:
         raise ModelRefused("files", f"{folder} holds {len(paths)} files, a version has at most {MAXIMUM_FILES}")

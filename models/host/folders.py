@@ -10,12 +10,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
-
 from models.errors import ModelRefused
 from models.host.architectures import VOCABULARY
 
 if TYPE_CHECKING:
+    import torch
     from transformers import PreTrainedModel
 
 WEIGHTS_FILE = "model.safetensors"
@@ -23,6 +22,8 @@ CONFIG_FILE = "config.json"
 TOKENIZER_FILE = "tokenizer.json"
 ADAPTER_FILE = "adapter_config.json"
 """Where peft is installed, transformers loads the weights that this file names instead of the folder's."""
+OWN_IMPLEMENTATIONS = frozenset({"eager", "sdpa", "grouped_mm", "batched_mm"})
+"""Of attention and of experts, in PyTorch's own operations; for others transformers may fetch a kernel and run it."""
 
 
 def save_model(model: "PreTrainedModel", folder: Path) -> None:
@@ -37,23 +38,43 @@ def save_model(model: "PreTrainedModel", folder: Path) -> None:
     save_tensors(model, str(folder / WEIGHTS_FILE), metadata={"format": "pt"})
 
 
-def load_model(folder: Path, device: str = "cpu", dtype: torch.dtype = torch.float32) -> "PreTrainedModel":
-    """A model in eval mode on `device`.
+def load_model(folder: Path, device: str = "cpu", dtype: "torch.dtype | None" = None) -> "PreTrainedModel":
+    """A model in eval mode on `device`, its weights as `dtype`, float32 where None.
 
-    Raises ModelRefused with code `no_config`, `config`, `remote_code`, `adapter`, `vocabulary`, `no_weights`,
-    `architecture`, `weights` or `missing_tensors`.
+    Raises ModelRefused with a code of `check_config` or `check_report`, or `no_config`, `config`, `no_weights` or
+    `weights`; MemoryError or what PyTorch raises for it where there is too little memory.
     """
+    import torch
+
     check_config(read_config(folder), folder)
     if not any(folder.glob("*.safetensors")):
         raise ModelRefused("no_weights", f"{folder} has no *.safetensors: save the weights with safe serialization")
-    model, report = read_weights(folder, dtype)
-    wanting = sorted(report["missing_keys"]) + sorted(str(key[0]) for key in report["mismatched_keys"])
-    if wanting:
-        raise ModelRefused(
-            "missing_tensors", f"{folder} lacks {len(wanting)} tensors of their right shape, the first is {wanting[0]}"
-        )
+    model, report = read_weights(folder, dtype or torch.float32)
+    check_report(report, folder)
     model.train(False).to(torch.device(device))
     return model
+
+
+def check_report(report: dict[str, Any], folder: Path) -> None:
+    """Refuse weights that are not those of the configuration, by what transformers reports of loading them.
+
+    Raises ModelRefused with code `missing_tensors`, `tensor_shape` or `unexpected_tensors`.
+    """
+    if missing := sorted(report["missing_keys"]):
+        raise ModelRefused("missing_tensors", f"{folder} lacks {len(missing)} tensors, the first is {missing[0]}")
+    if mismatched := sorted((str(name), tuple(here), tuple(there)) for name, here, there in report["mismatched_keys"]):
+        name, here, there = mismatched[0]
+        raise ModelRefused(
+            "tensor_shape",
+            f"{folder} has {len(mismatched)} tensors of other shapes than its configuration says: {name} is {here}, "
+            f"not {there}",
+        )
+    if unexpected := sorted(report["unexpected_keys"]):
+        raise ModelRefused(
+            "unexpected_tensors",
+            f"{folder} has {len(unexpected)} tensors that its configuration knows nothing of, the first is "
+            f"{unexpected[0]}: remove them",
+        )
 
 
 def read_config(folder: Path) -> dict[str, Any]:
@@ -80,18 +101,51 @@ def has_tokenizer(folder: Path) -> bool:
 
 
 def check_config(config: dict[str, Any], folder: Path) -> None:
-    """Refuse what would need foreign code, a class this transformers has not, or text that nobody can read."""
-    if "auto_map" in config:
-        raise ModelRefused("remote_code", f"{folder} names its own code (auto_map), and no code is hosted")
-    if named := next(named_kernels(config), None):
-        raise ModelRefused("remote_code", f"{folder} names a kernel to fetch ({named!r}), and no code is hosted")
+    """Refuse what would need foreign code, a class this transformers has not, or text that nobody can read.
+
+    Raises ModelRefused with a code of `check_foreign`, `check_decoder` or `check_vocabulary`, or `adapter`.
+    """
+    check_foreign(config, folder)
     if (folder / ADAPTER_FILE).exists():
         raise ModelRefused("adapter", f"{folder} has {ADAPTER_FILE}, which names other weights: give whole weights")
+    check_decoder(config, folder)
+    check_vocabulary(config, folder)
+
+
+def check_foreign(config: dict[str, Any], folder: Path) -> None:
+    """Refuse a configuration that names code, kernels or other weights.
+
+    Raises ModelRefused with code `auto_map`, `kernel` or `other_weights`.
+    """
+    for name, value, inside in named_values(config):
+        if name == "auto_map":
+            raise ModelRefused("auto_map", f"{folder} names its own code (auto_map), and no code is hosted: remove it")
+        if inside and isinstance(value, str) and value not in OWN_IMPLEMENTATIONS:
+            raise ModelRefused(
+                "kernel", f"{folder} asks for {value!r} to compute with, which may be code: remove {name}"
+            )
+        if name in ("transformers_weights", "fusion_config"):
+            raise ModelRefused("other_weights", f"{folder} has {name}, which changes what is loaded: remove it")
+
+
+def check_decoder(config: dict[str, Any], folder: Path) -> None:
+    """Refuse an architecture that this transformers has not, or has not as a decoder.
+
+    Raises ModelRefused with code `architecture` or `not_a_decoder`.
+    """
+    from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
     from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
     kind = config.get("model_type")
-    if not isinstance(kind, str) or kind not in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
-        raise ModelRefused("architecture", f"{folder} is a {kind!r}, which this transformers cannot run as a decoder")
+    if isinstance(kind, str) and kind in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
+        return
+    if isinstance(kind, str) and kind in CONFIG_MAPPING_NAMES:
+        raise ModelRefused("not_a_decoder", f"{folder} is a {kind!r}, which says nothing of the next token")
+    raise ModelRefused("architecture", f"{folder} is a {kind!r}, which this transformers does not know")
+
+
+def check_vocabulary(config: dict[str, Any], folder: Path) -> None:
+    """Refuse a model whose text nobody could read. Raises ModelRefused with code `vocabulary`."""
     if not has_tokenizer(folder) and config.get("vocab_size") != VOCABULARY:
         raise ModelRefused(
             "vocabulary",
@@ -100,20 +154,22 @@ def check_config(config: dict[str, Any], folder: Path) -> None:
         )
 
 
-def named_kernels(value: Any, inside: bool = False) -> Iterator[str]:
-    """Repositories of kernels that a config names, at any depth: transformers fetches and runs them where it can."""
+def named_values(value: Any, name: str = "", inside: bool = False) -> Iterator[tuple[str, Any, bool]]:
+    """Every value of a config, at any depth, with its name, and whether it says what to compute with."""
     if isinstance(value, dict):
         for key, part in value.items():
-            yield from named_kernels(part, inside or "implementation" in key or "kernel" in key)
+            yield key, part, False
+            yield from named_values(part, key, inside or "implementation" in key or "kernel" in key)
     elif isinstance(value, list):
         for part in value:
-            yield from named_kernels(part, inside)
-    elif inside and isinstance(value, str) and "/" in value:
-        yield value
+            yield from named_values(part, name, inside)
+    elif inside:
+        yield name, value, True
 
 
-def read_weights(folder: Path, dtype: torch.dtype) -> tuple["PreTrainedModel", dict[str, Any]]:
+def read_weights(folder: Path, dtype: "torch.dtype") -> tuple["PreTrainedModel", dict[str, Any]]:
     """The model as transformers reads it, and its report of the tensors that it missed."""
+    import torch
     from transformers import AutoModelForCausalLM
     from transformers.utils import logging as transformers_logging
 
@@ -130,9 +186,12 @@ def read_weights(folder: Path, dtype: torch.dtype) -> tuple["PreTrainedModel", d
                 local_files_only=True,
                 trust_remote_code=False,
                 use_safetensors=True,
+                ignore_mismatched_sizes=True,
                 output_loading_info=True,
             )
     except Exception as error:
+        if is_exhaustion(error):
+            raise
         # A contradictory folder makes transformers fail with whatever the contradiction meets first: all of it is the
         # folder's fault, and ends as its refusal.
         first_line = str(error).strip().partition("\n")[0]
@@ -141,3 +200,14 @@ def read_weights(folder: Path, dtype: torch.dtype) -> tuple["PreTrainedModel", d
         if shows_progress:
             logging.enable_progress_bar()
     return model, report
+
+
+def is_exhaustion(error: BaseException) -> bool:
+    """Whether an error says that memory or threads ran out: a machine's limit, and no fault of a folder's form."""
+    wordings = ("allocate memory", "not enough memory", "out of memory", "start new thread")
+    chain = (error, error.__cause__, error.__context__)
+    return any(
+        isinstance(part, MemoryError)
+        or (isinstance(part, RuntimeError | OSError) and any(wording in str(part) for wording in wordings))
+        for part in chain
+    )

@@ -13,6 +13,7 @@ class Quotas(Struct, frozen=True, forbid_unknown_fields=True):
         files: how many it has.
         parameters: in millions.
         layers, width: of its configuration, and experts count as layers do.
+        rank: of an adapter.
         context_tokens: how many tokens it says it reads at once.
         trial_mib: memory that loading it and its answers to a trial batch may take, beside the libraries.
         trial_s: for loading it and its answers to a trial batch.
@@ -23,6 +24,7 @@ class Quotas(Struct, frozen=True, forbid_unknown_fields=True):
     parameters: Annotated[float, Meta(gt=0, le=1e6)] = 16_000.0
     layers: Annotated[int, Meta(ge=1, le=10_000)] = 256
     width: Annotated[int, Meta(ge=1, le=1 << 20)] = 65_536
+    rank: Annotated[int, Meta(ge=1, le=1 << 16)] = 512
     context_tokens: Annotated[int, Meta(ge=2, le=1 << 24)] = 1 << 20
     trial_mib: Annotated[int, Meta(ge=64, le=1 << 24)] = 8192
     trial_s: Annotated[float, Meta(gt=0, le=86_400)] = 300.0

@@ -105,7 +105,7 @@ def make_nothing(folder):
         (make_code, "code"),
         (make_link, "link"),
         (make_subfolder, "subfolder"),
-        (make_pipe, "subfolder"),
+        (make_pipe, "special_file"),
         (make_odd_name, "name"),
         (make_nothing, "empty_folder"),
     ],

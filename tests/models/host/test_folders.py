@@ -73,6 +73,10 @@ def name_kernel_inside(folder):
     edit_config(folder, text_config={"parts": [{"attn_implementation": {"": "somebody/kernel"}}]})
 
 
+def name_weights_elsewhere(folder):
+    edit_config(folder, transformers_weights="other.safetensors")
+
+
 def name_other_weights(folder):
     (folder / "adapter_config.json").write_text('{"base_model_name_or_path": "/somewhere/else"}')
 
@@ -105,6 +109,10 @@ def remove_tensor(folder):
     edit_weights(folder, lambda tensors: tensors.pop("model.norm.weight"))
 
 
+def add_tensor(folder):
+    edit_weights(folder, lambda tensors: tensors.update({"model.extra.weight": torch.zeros(8)}))
+
+
 def reshape_tensor(folder):
     edit_weights(folder, lambda tensors: tensors.update({"lm_head.weight": torch.zeros(256, 8)}))
 
@@ -120,17 +128,19 @@ def contradict_sizes(folder):
         (break_config, {"config"}),
         (empty_config, {"config"}),
         (nest_config, {"config"}),
-        (name_code, {"remote_code"}),
-        (name_kernel, {"remote_code"}),
-        (name_kernel_inside, {"remote_code"}),
+        (name_code, {"auto_map"}),
+        (name_kernel, {"kernel"}),
+        (name_kernel_inside, {"kernel"}),
+        (name_weights_elsewhere, {"other_weights"}),
         (name_other_weights, {"adapter"}),
         (name_unknown, {"architecture"}),
-        (name_encoder, {"architecture"}),
+        (name_encoder, {"not_a_decoder"}),
         (widen_vocabulary, {"vocabulary"}),
         (remove_weights, {"no_weights"}),
         (break_weights, {"weights"}),
         (remove_tensor, {"missing_tensors"}),
-        (reshape_tensor, {"missing_tensors", "weights"}),
+        (add_tensor, {"unexpected_tensors"}),
+        (reshape_tensor, {"tensor_shape"}),
         (contradict_sizes, {"weights"}),
     ],
 )

@@ -40,6 +40,8 @@ HEADER_BYTES = 8190
 
 CONTENT_TYPE = "application/vnd.taoray.question+msgpack"
 
+_NO_ENDPOINT = "the endpoint is no address of the form https://host:port/path"
+
 _REASONS = {
     "unreachable": Reason.DEAD,
     "closed": Reason.DEAD,
@@ -158,7 +160,8 @@ async def ask_target(
     """
     url = check_endpoint(target.endpoint)
     guard = Guard(allow_private=allow_private)
-    connector = aiohttp.TCPConnector(limit=1, resolver=Resolver(), socket_factory=guard.socket)
+    # A connection each question: one that is kept may be closed by its other end just when it is used again.
+    connector = aiohttp.TCPConnector(limit=1, force_close=True, resolver=Resolver(), socket_factory=guard.socket)
     try:
         async with (
             asyncio.timeout(deadline_s),
@@ -184,6 +187,8 @@ async def ask_target(
             ) from None
         why = error.os_error.strerror or type(error.os_error).__name__
         raise EndpointRefused("unreachable", f"the endpoint cannot be reached: {why}") from None
+    except aiohttp.InvalidURL:
+        raise EndpointRefused("endpoint", _NO_ENDPOINT) from None
     except aiohttp.ClientPayloadError:
         raise EndpointRefused("closed", "the endpoint ended its answer half-way") from None
     except aiohttp.ClientResponseError:
@@ -198,9 +203,9 @@ def check_endpoint(endpoint: str) -> URL:
         url = URL(endpoint)
         port = url.port
     except ValueError:
-        raise EndpointRefused("endpoint", "the endpoint is no address of the form https://host:port/path") from None
+        raise EndpointRefused("endpoint", _NO_ENDPOINT) from None
     if url.scheme not in ("http", "https") or not url.host or not port:
-        raise EndpointRefused("endpoint", "the endpoint is no address of the form https://host:port/path")
+        raise EndpointRefused("endpoint", _NO_ENDPOINT)
     if url.user is not None or url.password is not None:
         raise EndpointRefused("endpoint", "the endpoint's address has a user or a password; the ledger is public")
     return url

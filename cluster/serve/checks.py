@@ -1,0 +1,79 @@
+"""Checks of what was uploaded: one at a time, in a thread of its own.
+
+Invariants: every check that begins ends in an outcome, or in a pause that says why; a server that stops leaves what it
+checks as it lies, to be checked again.
+"""
+
+import logging
+import queue
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+from cluster.door import Delivered
+from cluster.errors import ClusterError
+from cluster.serve.errors import NETWORK_ERRORS, HttpRefused, Problem, problem_of
+from cluster.serve.uploads import Outcome, Upload, Uploads
+from ledger.errors import Refusal
+from models.content import holds
+from models.errors import ModelRefused
+
+Receive = Callable[[Path, bytes, Callable[[int, int], None]], Delivered]
+"""`HomeDoor.receive`: check a folder and put it into the store."""
+
+_log = logging.getLogger("taoray.serve")
+
+
+class Checks:
+    """The queue of uploads that are complete, and who works it off."""
+
+    def __init__(self, uploads: Uploads, receive: Receive) -> None:
+        self._uploads = uploads
+        self._receive = receive
+        self._waiting: queue.SimpleQueue[Upload | None] = queue.SimpleQueue()
+        self._ended = threading.Event()
+        # A check may take minutes: whoever stops the server does not wait for it.
+        threading.Thread(target=self._work, name="checks", daemon=True).start()
+
+    def put(self, upload: Upload) -> None:
+        """Check an upload after those before it; its `begin_check` said so."""
+        self._waiting.put(upload)
+
+    def close(self) -> None:
+        """Begin no further check, and write down nothing of the one under way."""
+        self._ended.set()
+        self._waiting.put(None)
+
+    def _work(self) -> None:
+        while (upload := self._waiting.get()) is not None and not self._ended.is_set():
+            ended = self._check(upload)
+            if self._ended.is_set():
+                return
+            with upload.lock:
+                if isinstance(ended, Problem):
+                    upload.pause(ended, self._uploads.now_s())
+                else:
+                    upload.settle(ended, self._uploads.now_s())
+
+    def _check(self, upload: Upload) -> Outcome | Problem:
+        """What came of it: an outcome, or a problem after which it may be asked for again."""
+        try:
+            for file in upload.manifest.files:
+                if not holds(upload.files / file.path, file):
+                    with upload.lock:
+                        upload.drop_file(file.path)
+                    raise HttpRefused("hash_mismatch", f"{file.path} is not what its manifest says; send it again")
+            delivered = self._receive(upload.files, upload.payer, lambda done, of: None)
+            if delivered.manifest != upload.hash:
+                raise ClusterError("the files changed while they were checked")
+        except (ModelRefused, Refusal) as error:
+            return Outcome(None, problem_of(error))
+        except HttpRefused as error:
+            return problem_of(error)
+        except (*NETWORK_ERRORS, OSError) as error:
+            return problem_of(HttpRefused("check_failed", str(error)))
+        except Exception as error:
+            # The thread that all uploads wait for must outlive a fault in one check.
+            _log.exception("the check of version %s failed", upload.hash.hex())
+            return problem_of(HttpRefused("check_failed", f"{type(error).__name__}: {error}"))
+        return Outcome(delivered, None)

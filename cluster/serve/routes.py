@@ -1,0 +1,327 @@
+"""What the server answers at each address: requests taken apart here, decided in `service`.
+
+Invariants: a signature is checked before a body is read, and a body is read within a size and a time; what may block
+runs in a thread.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any, NamedTuple
+
+import msgspec
+import pyarrow as pa
+from msgspec import Struct
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response, StreamingResponse
+
+from cluster.door import Holdings, Receipt, Registered, Terms
+from cluster.report import EpochRecord
+from cluster.serve.errors import HttpRefused
+from cluster.serve.limits import neighbourhood
+from cluster.serve.reading import BlockRecord
+from cluster.serve.service import Service
+from cluster.serve.signing import Signed
+from cluster.serve.uploads import CHUNK_BYTES, Standing
+from cluster.serve.wire import encode_json
+from ledger.keys import decode_address
+from ledger.units import blake2b_256
+from models.manifest import MAXIMUM_FILES
+
+BODY_S = 120.0
+"""How long a body may take: a chunk of 8 MiB at 70 KiB a second."""
+
+MANIFEST_BYTES = 64 + MAXIMUM_FILES * 384
+"""A file's name, hash and size have less than 384 bytes."""
+
+POLL_S = 0.5
+BEAT_S = 15.0
+"""How often a stream looks for a closed epoch, and how often it says that it is alive where there is none."""
+
+ARROW = "application/vnd.apache.arrow.stream"
+JSON = "application/json"
+MSGPACK = "application/vnd.msgpack"
+BYTES = "application/octet-stream"
+EVENTS = "text/event-stream"
+
+
+class Endpoint(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """An endpoint to try, and the hotkey that should answer there."""
+
+    endpoint: str
+    hotkey: str
+
+
+class Queued(Struct, frozen=True, kw_only=True):
+    """An extrinsic that waits for a block, by its hash."""
+
+    hash: bytes
+
+
+class Tried(Struct, frozen=True, kw_only=True):
+    """An endpoint that answers as it should."""
+
+    endpoint: str
+
+
+async def get_terms(request: Request) -> Response:
+    """What the network is and where it stands."""
+    return answer(await run_in_threadpool(service_of(request).terms))
+
+
+async def get_neurons(request: Request) -> Response:
+    """All neurons by uid."""
+    return answer(await run_in_threadpool(service_of(request).neurons))
+
+
+async def get_metagraph(request: Request) -> Response:
+    """The neurons at the close of an epoch, or as they are now, as an Arrow stream where `Accept` names one."""
+    table = await run_in_threadpool(service_of(request).reader.metagraph, whole(request, "epoch"))
+    if ARROW not in request.headers.get("accept", ""):
+        return answer(await run_in_threadpool(table.to_pylist))
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, table.schema) as writer:
+        writer.write_table(table)
+    return Response(sink.getvalue().to_pybytes(), media_type=ARROW)
+
+
+async def get_blocks(request: Request) -> Response:
+    """Blocks with each extrinsic's call, signer and receipt; the last twenty, at most a hundred at a time."""
+    first, last = whole(request, "first"), whole(request, "last")
+    return answer(await run_in_threadpool(service_of(request).reader.blocks, first, last))
+
+
+async def get_key(request: Request) -> Response:
+    """What a key has: free RAO, what is reserved of it, and the nonce of its next extrinsic."""
+    public = decode_address(request.path_params["address"])
+    return answer(await run_in_threadpool(service_of(request).holdings, public))
+
+
+async def get_receipt(request: Request) -> Response:
+    """What became of an extrinsic, looked for in the blocks after a height; null while no block holds it."""
+    since = whole(request, "since") or 0
+    found = await run_in_threadpool(service_of(request).receipt, hash_of(request, "hash"), since)
+    return answer(found)
+
+
+async def get_events(request: Request) -> Response:
+    """A stream of the epochs as they close, each a record; `Last-Event-ID` goes before `after`."""
+    service, after = service_of(request), whole(request, "after") or 0
+    resumed = request.headers.get("last-event-id", "")
+    if resumed.isascii() and resumed.isdigit() and len(resumed) <= 15:
+        after = int(resumed)
+    address = address_of(request)
+    if not service.streams.has_room(address):
+        raise HttpRefused("busy", "too many streams are open", 60.0)
+    return StreamingResponse(_events(service, after, address), media_type=EVENTS, headers={"cache-control": "no-store"})
+
+
+async def _events(service: Service, after: int, address: str) -> AsyncIterator[bytes]:
+    beat_s = time.monotonic()
+    with service.streams.holding(address):
+        yield b": epochs of the network, as they close\n\n"
+        while not service.stopping.is_set():
+            for epoch, record in await run_in_threadpool(service.feed.after, after):
+                yield b"id: %d\nevent: epoch\ndata: %s\n\n" % (epoch, record)
+                after, beat_s = epoch, time.monotonic()
+            if time.monotonic() - beat_s > BEAT_S:
+                yield b": still here\n\n"
+                beat_s = time.monotonic()
+            await asyncio.sleep(POLL_S)
+
+
+async def post_extrinsic(request: Request) -> Response:
+    """Queue a signed extrinsic, in the ledger's canonical encoding."""
+    service = service_of(request)
+    body = await read_body(request, service.most_extrinsic_bytes)
+    return answer(Queued(hash=await run_in_threadpool(service.send, body)), 202)
+
+
+async def post_endpoint(request: Request) -> Response:
+    """Ask an endpoint a small question, signed by the network, and see whether its hotkey answers."""
+    service = service_of(request)
+    wait_s = service.trials.take(address_of(request), 1, time.monotonic())
+    if wait_s:
+        raise HttpRefused("rate_limited", "an address has few endpoints tried a minute", wait_s)
+    try:
+        asked = msgspec.json.decode(await read_body(request, 4096), type=Endpoint)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise HttpRefused("bad_request", f"the body: {error}") from None
+    await run_in_threadpool(service.try_endpoint, asked.endpoint, decode_address(asked.hotkey))
+    return answer(Tried(endpoint=asked.endpoint))
+
+
+async def post_upload(request: Request) -> Response:
+    """Begin an upload, or go on with it: the body is the version's manifest. Reserves the price of a registration,
+    unless the key is a neuron's.
+    """
+    service, signed = service_of(request), check_signed(request)
+    service.check_payload(signed.key, body_length(request, MANIFEST_BYTES))
+    body = await read_signed(request, signed, MANIFEST_BYTES)
+    return answer(await run_in_threadpool(service.begin_upload, signed.key, body), 201)
+
+
+async def get_upload(request: Request) -> Response:
+    """Where an upload of the signer's stands: how much of each file is here, and what came of its check."""
+    signed = check_signed(request)
+    return answer(
+        await run_in_threadpool(service_of(request).upload_standing, signed.key, hash_of(request, "manifest"))
+    )
+
+
+async def put_chunk(request: Request) -> Response:
+    """Bytes of a file, which begin where those that are here end."""
+    service, signed = service_of(request), check_signed(request)
+    manifest_hash, name, offset = hash_of(request, "manifest"), request.path_params["file"], whole(request, "offset")
+    if offset is None:
+        raise HttpRefused("bad_request", "the query names no offset")
+    service.check_chunk(signed.key, manifest_hash, body_length(request, CHUNK_BYTES))
+    data = await read_signed(request, signed, CHUNK_BYTES)
+    return answer(await run_in_threadpool(service.write_chunk, signed.key, manifest_hash, name, offset, data))
+
+
+async def post_finish(request: Request) -> Response:
+    """Have a complete upload checked, and put into the network's store if it passes; ask where it stands until then."""
+    signed = check_signed(request)
+    manifest_hash = hash_of(request, "manifest")
+    return answer(await run_in_threadpool(service_of(request).finish_upload, signed.key, manifest_hash), 202)
+
+
+class Route(NamedTuple):
+    """An address of the server, as it is routed and documented."""
+
+    method: str
+    path: str
+    handler: Callable[[Request], Awaitable[Response]]
+    status: int
+    answers: Any
+    query: dict[str, str] = {}  # noqa: RUF012  # never changed: a default of a tuple
+    takes: Any = None
+    takes_media: str = ""
+    media: tuple[str, ...] = (JSON,)
+    signed: bool = False
+
+
+_MANIFEST = "/uploads/{manifest}"
+ROUTES = (
+    Route("GET", "/terms", get_terms, 200, Terms),
+    Route("GET", "/neurons", get_neurons, 200, list[Registered]),
+    Route(
+        "GET",
+        "/metagraph",
+        get_metagraph,
+        200,
+        list[dict[str, Any]],
+        {"epoch": "a closed epoch; without it: as it is now"},
+        media=(JSON, ARROW),
+    ),
+    Route(
+        "GET",
+        "/blocks",
+        get_blocks,
+        200,
+        list[BlockRecord],
+        {"first": "the lowest height", "last": "the highest height"},
+    ),
+    Route("GET", "/keys/{address}", get_key, 200, Holdings),
+    Route("GET", "/receipts/{hash}", get_receipt, 200, Receipt | None, {"since": "a height: blocks after it count"}),
+    Route(
+        "GET", "/events", get_events, 200, EpochRecord, {"after": "an epoch: those after it are told"}, media=(EVENTS,)
+    ),
+    Route("POST", "/extrinsics", post_extrinsic, 202, Queued, takes=bytes, takes_media=MSGPACK),
+    Route("POST", "/endpoints", post_endpoint, 200, Tried, takes=Endpoint, takes_media=JSON),
+    Route("POST", "/uploads", post_upload, 201, Standing, takes=bytes, takes_media=MSGPACK, signed=True),
+    Route("GET", _MANIFEST, get_upload, 200, Standing, signed=True),
+    Route(
+        "PUT",
+        f"{_MANIFEST}/{{file}}",
+        put_chunk,
+        200,
+        Standing,
+        {"offset": "where the chunk begins in the file"},
+        bytes,
+        BYTES,
+        signed=True,
+    ),
+    Route("POST", f"{_MANIFEST}/finish", post_finish, 202, Standing, signed=True),
+)
+
+
+def answer(document: Any, status: int = 200) -> Response:
+    """A document as JSON."""
+    return Response(encode_json(document), status, media_type=JSON)
+
+
+def service_of(request: Request) -> Service:
+    """The server behind a request."""
+    service: Service = request.app.state.service
+    return service
+
+
+def address_of(request: Request) -> str:
+    """Whom limits by address mean."""
+    return neighbourhood(request.client.host if request.client else "")
+
+
+def check_signed(request: Request) -> Signed:
+    """Who signed a request. HttpRefused."""
+    query = request.scope["query_string"]
+    target = request.scope["raw_path"] + (b"?" + query if query else b"")
+    gatekeeper = service_of(request).gatekeeper
+    return gatekeeper.check(request.headers, request.method, target.decode("latin-1"))
+
+
+def body_length(request: Request, most_bytes: int) -> int:
+    """The length that a body says it has. HttpRefused where it says none, or is too long."""
+    text = request.headers.get("content-length", "")
+    if not (text.isascii() and text.isdigit() and len(text) <= 15):
+        raise HttpRefused("bad_request", "the header Content-Length is missing or is no number")
+    if int(text) > most_bytes:
+        raise HttpRefused("body_too_large", f"the body has {text} bytes, this address takes {most_bytes}")
+    return int(text)
+
+
+async def read_body(request: Request, most_bytes: int) -> bytes:
+    """A request's body. HttpRefused `body_too_large`, `body_slow`, or `bad_request` where the client went away."""
+    body = bytearray()
+    try:
+        async with asyncio.timeout(BODY_S):
+            async for chunk in request.stream():
+                body += chunk
+                if len(body) > most_bytes:
+                    raise HttpRefused("body_too_large", f"the body has more than the {most_bytes} bytes taken here")
+    except TimeoutError:
+        raise HttpRefused("body_slow", f"the body did not come within {BODY_S:.0f} s") from None
+    except ClientDisconnect:
+        raise HttpRefused("bad_request", "the connection ended before the body did") from None
+    return bytes(body)
+
+
+async def read_signed(request: Request, signed: Signed, most_bytes: int) -> bytes:
+    """The body that was signed. HttpRefused as `read_body`, and `body_changed` where it is another."""
+    body = await read_body(request, most_bytes)
+    if await run_in_threadpool(blake2b_256, body) != signed.body_hash:
+        raise HttpRefused("body_changed", "the body is not the one whose hash was signed")
+    return body
+
+
+def whole(request: Request, name: str) -> int | None:
+    """A whole number of the query, None where it is not given. HttpRefused `bad_request`."""
+    text = request.query_params.get(name)
+    if text is None:
+        return None
+    if not (text.isascii() and text.isdigit() and len(text) <= 18):
+        raise HttpRefused("bad_request", f"{name} is {text[:32]!r}, expected a whole number")
+    return int(text)
+
+
+def hash_of(request: Request, name: str) -> bytes:
+    """A hash in the path. HttpRefused `bad_request`."""
+    try:
+        value = bytes.fromhex(request.path_params[name])
+    except ValueError:
+        value = b""
+    if len(value) != 32:
+        raise HttpRefused("bad_request", f"{name} is not 32 bytes in hexadecimal")
+    return value

@@ -14,7 +14,7 @@ import msgspec
 from msgspec import Struct
 
 from actors.ballot import Finding, NeuronFinding
-from ledger.entries import Neuron
+from ledger.entries import NEVER, Neuron
 from ledger.epoch.fixed import ONE_Q31
 from ledger.keys import encode_address
 
@@ -128,7 +128,7 @@ def _neuron_record(
         uid=neuron.uid,
         name=neuron.name,
         hotkey=encode_address(neuron.hotkey),
-        kind="validator" if neuron.manifest is None else "hosted",
+        kind=_kind(neuron),
         bits_per_byte=mean("bits_per_byte"),
         new_bits=mean("new_bits"),
         new_bits_se=mean("new_bits_se"),
@@ -144,10 +144,17 @@ def _neuron_record(
     )
 
 
+def _kind(neuron: Neuron) -> Literal["hosted", "remote", "validator"]:
+    """What a neuron is by what it stands for: a version, an endpoint, or votes."""
+    if neuron.manifest is not None:
+        return "hosted"
+    return "remote" if neuron.endpoint is not None and neuron.revealed_epoch == NEVER else "validator"
+
+
 def _status(
     neuron: Neuron, found: Sequence[NeuronFinding | None], weights: Sequence[int], epoch: int
 ) -> tuple[Status, str]:
-    if neuron.manifest is None:
+    if _kind(neuron) == "validator":
         return ("ok", "") if neuron.revealed_epoch == epoch else ("idle", "no vote was revealed")
     votes: Counter[str] = Counter()
     for entry, weight in zip(found, weights, strict=True):

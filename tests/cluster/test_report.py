@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from actors.ballot import Finding, NeuronFinding
 from cluster.report import Seconds, append_epoch, epoch_record, neuron_records, read_epochs, weighted_mean
@@ -63,6 +64,15 @@ def test_record_of_an_epoch() -> None:
     assert record.collective_bits_per_byte == pytest.approx(4.1)
     assert record.best_peer_bits_per_byte == pytest.approx(4.3)
     assert record.to_stake
+
+
+def test_a_neuron_that_only_answers_from_an_endpoint_is_remote() -> None:
+    endpoint = {"endpoint": "https://peer.example"}
+    serving = [replace(_neuron(0, None), **endpoint), replace(_neuron(1, None, 2), **endpoint), _neuron(2, None)]
+    findings = {1: _finding(4.0, (NeuronFinding(uid=0, failure="dead: the endpoint closed the connection"),))}
+    records = neuron_records(serving, [0, 100, 0], findings, 3)
+    assert [record.kind for record in records] == ["remote", "validator", "validator"]
+    assert [record.status for record in records] == ["dead", "idle", "idle"]
 
 
 def test_records_survive_a_line_that_was_cut_off(tmp_path: Path) -> None:

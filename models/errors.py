@@ -45,5 +45,9 @@ class StoreError(ModelsError):
     """The content-addressed store lacks something, or what it holds is damaged."""
 
 
+class TrialError(ModelsError):
+    """A trial could not be held, through no fault of the submission."""
+
+
 class TrainingError(ModelsError):
     """Local training cannot go on."""

@@ -133,13 +133,13 @@ def check_decoder(config: dict[str, Any], folder: Path) -> None:
 
     Raises ModelRefused with code `architecture` or `not_a_decoder`.
     """
-    from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
+    from transformers import CONFIG_MAPPING
     from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
     kind = config.get("model_type")
     if isinstance(kind, str) and kind in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
         return
-    if isinstance(kind, str) and kind in CONFIG_MAPPING_NAMES:
+    if isinstance(kind, str) and kind in CONFIG_MAPPING:
         raise ModelRefused("not_a_decoder", f"{folder} is a {kind!r}, which says nothing of the next token")
     raise ModelRefused("architecture", f"{folder} is a {kind!r}, which this transformers does not know")
 

@@ -13,16 +13,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
-import pyarrow as pa
-
+from actors.errors import EndpointRefused
 from cluster.archive import (
     check_proof,
     export_ledger,
     import_ledger,
     migrate_ledger,
-    open_chain,
     prove,
     prune_ledger,
 )
@@ -30,24 +27,23 @@ from cluster.audit import Audited, audit_epoch
 from cluster.config import Network, load_network
 from cluster.disclosure import Disclosure, check_disclosure, read_disclosure, write_disclosure
 from cluster.disclosure import disclose as _disclose
-from cluster.errors import ClusterError, ConfigurationError, HomeInUse, NoAnswer
+from cluster.errors import ClusterError, ConfigurationError, HomeInUse, NoAnswer, SubmissionRefused
 from cluster.funds import balances, faucet, send, stake, transfer, unstake
 from cluster.home import Home, find_home, find_work
-from cluster.lease import Holder, read_holder
 from cluster.report import EpochRecord, NeuronRecord, read_epochs
 from cluster.show import Progress, Quiet, Show
+from cluster.standing import Standing, blocks, metagraph, status
 from cluster.study.result import Evaluation, ModelValue
 from cluster.study.settings import read_settings
+from cluster.submission import Password, Submission, Withdrawal
 from ledger.errors import DamagedLedger, LedgerError, Refusal
-from ledger.extrinsics import decode_extrinsic
 from ledger.keys import sign_message, verify_message
-from ledger.state import Supply
 from ledger.store.light import LightlyVerified
 from ledger.store.light import verify_light as _verify_light
-from ledger.store.metagraph import metagraph_table
 from ledger.store.replay import Verified
 from ledger.store.replay import verify as _verify
 from ledger.wallet import Wallet
+from models.errors import ModelRefused
 
 __version__ = version("taoray")
 __all__ = [
@@ -56,11 +52,13 @@ __all__ = [
     "ConfigurationError",
     "DamagedLedger",
     "Disclosure",
+    "EndpointRefused",
     "EpochRecord",
     "Evaluation",
     "HomeInUse",
     "LedgerError",
     "LightlyVerified",
+    "ModelRefused",
     "ModelValue",
     "Network",
     "NeuronRecord",
@@ -68,8 +66,11 @@ __all__ = [
     "Refusal",
     "RunReport",
     "Standing",
+    "Submission",
+    "SubmissionRefused",
     "Verified",
     "Wallet",
+    "Withdrawal",
     "audit",
     "balances",
     "blocks",
@@ -93,11 +94,13 @@ __all__ = [
     "sign_message",
     "stake",
     "status",
+    "submit",
     "transfer",
     "unstake",
     "verify",
     "verify_light",
     "verify_message",
+    "withdraw",
     "write_disclosure",
 ]
 
@@ -113,21 +116,6 @@ class RunReport:
     issuance_rao: int
     epochs: tuple[EpochRecord, ...]
     neurons: tuple[NeuronRecord, ...]
-
-
-@dataclass(frozen=True)
-class Standing:
-    """Where a network stands. `holder` is who drives it now, None where nobody does."""
-
-    network: str
-    home: Path
-    height: int
-    epoch: int
-    phase: str
-    final_height: int
-    block_hash: str
-    supply: Supply
-    holder: Holder | None
 
 
 def launch(
@@ -173,6 +161,79 @@ def launch(
     )
 
 
+def submit(
+    model: Path | str,
+    *,
+    name: str | None = None,
+    wallet: str | None = None,
+    hotkey: str | None = None,
+    stake_rao: int = 0,
+    max_price_rao: int | None = None,
+    train: bool = False,
+    home: Path | str | None = None,
+    network: str | None = None,
+    password: Password = None,
+    wait_s: float | None = None,
+    show: Progress | None = None,
+) -> Submission:
+    """Register a model as a miner; again under its name: publish a new version of it.
+
+    Args:
+        model: the folder of a model or an adapter, or the URL of a remote peer.
+        name: the neuron's; None: the folder's, or the URL's host and port.
+        wallet: pays; None: one of that name, made where the home's network is in development, where the faucet gives
+            what it lacks.
+        hotkey: the wallet's hotkey that is registered; None: "default" where that is free, else a new one.
+        stake_rao: put on the hotkey from the wallet.
+        max_price_rao: of the registration; None: twice the price of the moment.
+        train: the network trains it each epoch, as its own peers. Only in its home, for whole models over bytes.
+        home: the network's folder; None: `TAORAY_HOME`, else the default network's. With `network` its wallets sign.
+        network: the URL of a network that is elsewhere.
+        password: of the wallet's coldkey where it has one, or how to ask for it.
+        wait_s: for the blocks that take it; None: ten minutes where the network runs, else not.
+        show: hears how it goes.
+
+    Raises:
+        ModelRefused, EndpointRefused: the model or endpoint is none that the network takes; nothing was registered.
+        SubmissionRefused: it cannot be made as asked for; nothing was registered.
+        Refusal: the ledger refused it, with its code.
+        ClusterError: there is no network in the home, or nobody answers at the URL.
+    """
+    from cluster.submit import submit_model  # brings what checks models, which reading a ledger does not need
+
+    return submit_model(
+        model,
+        _place(home),
+        name=name,
+        wallet=wallet,
+        hotkey=hotkey,
+        stake_rao=stake_rao,
+        max_price_rao=max_price_rao,
+        train=train,
+        network=network,
+        password=password,
+        wait_s=wait_s,
+        show=show,
+    )
+
+
+def withdraw(
+    name: str,
+    *,
+    home: Path | str | None = None,
+    network: str | None = None,
+    wait_s: float | None = None,
+    show: Progress | None = None,
+) -> Withdrawal:
+    """Take a peer's version, or its endpoint, out of the network: from the next epoch on it is asked and paid no more.
+
+    Args, raises as `submit`. The hotkey signs, which needs no password.
+    """
+    from cluster.withdraw import withdraw_peer
+
+    return withdraw_peer(name, _place(home), network=network, wait_s=wait_s, show=show)
+
+
 def evaluate(
     models: Sequence[Path | str],
     *,
@@ -212,29 +273,6 @@ def evaluate(
     )
 
 
-def metagraph(home: Path | str, epoch: int | None = None) -> pa.Table:
-    """The neurons at the close of an epoch (None: the last), as an Arrow table, one row a neuron."""
-    with open_chain(home) as chain:
-        return metagraph_table(chain, epoch)
-
-
-def status(home: Path | str) -> Standing:
-    """Where a network stands, whether it runs or not."""
-    place = Home(Path(home).absolute())
-    with open_chain(home) as chain:
-        return Standing(
-            network=chain.genesis.network,
-            home=place.folder,
-            height=chain.head.height,
-            epoch=chain.head.epoch,
-            phase=chain.state.globals.phase,
-            final_height=chain.final_height,
-            block_hash=chain.head_hash.hex(),
-            supply=chain.state.supply(),
-            holder=read_holder(place.lease),
-        )
-
-
 def verify(home: Path | str) -> Verified:
     """Derive the whole ledger again from its genesis.
 
@@ -264,27 +302,6 @@ def verify_light(home: Path | str) -> LightlyVerified:
     return _verify_light(place.chain)
 
 
-def blocks(home: Path | str, last: int = 20) -> list[dict[str, Any]]:
-    """The last blocks that are not pruned: height, epoch, kind, hash, whether final, and each call with its receipt."""
-    with open_chain(home) as chain:
-        pruned = chain.pruned_height
-        first = max(0, chain.head.height - last + 1, pruned + 1 if pruned else 0)
-        return [
-            {
-                "height": block.height,
-                "epoch": block.header.epoch,
-                "kind": block.header.kind,
-                "block_hash": block.hash.hex(),
-                "final": chain.is_final(block.height),
-                "extrinsics": [
-                    f"{type(decode_extrinsic(data).call).__name__} {code}"
-                    for data, code in zip(block.extrinsics, block.receipts, strict=True)
-                ],
-            }
-            for block in chain.blocks(first)
-        ]
-
-
 def audit(home: Path | str, epoch: int) -> list[Audited]:
     """Check the votes of a closed epoch against their evidence: values from the matrix, votes from the values, one
     entry a validator that revealed. Raises ClusterError where the epoch is not closed.
@@ -305,6 +322,10 @@ def _guard_ray() -> None:
     """Ray reads this when it is imported. With its token nobody else who logs in on this machine can join."""
     if "ray" not in sys.modules:
         os.environ.setdefault("RAY_AUTH_MODE", "token")
+
+
+def _place(home: Path | str | None) -> Home:
+    return find_home(Path(home) if home else None, load_network().network.name)
 
 
 def _check_home(place: Home) -> None:

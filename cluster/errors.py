@@ -28,3 +28,17 @@ class HomeInUse(ClusterError):
 
 class NoAnswer(ClusterError):
     """An actor did not answer within its deadline."""
+
+
+class SubmissionRefused(ClusterError):
+    """A submission cannot be made as it was asked for; nothing was registered. `code` is stable, `sentence` says what
+    to do.
+    """
+
+    def __init__(self, code: str, sentence: str) -> None:
+        super().__init__(code, sentence)
+        self.code = code
+        self.sentence = sentence
+
+    def __str__(self) -> str:
+        return f"{self.code}: {self.sentence}"

@@ -7,7 +7,6 @@ Invariants:
 """
 
 import fcntl
-import importlib
 import os
 import threading
 from collections.abc import Callable, Iterator
@@ -32,8 +31,13 @@ from ledger.state import State
 from ledger.store.chain import Chain
 from ledger.store.mempool import Mempool
 from ledger.wallet import Wallet
+from models.intake.check import check_submission
+from models.intake.listing import check_listing
 from models.intake.quotas import Quotas
 from models.store import Store
+
+LOOKED_AT = 4096
+"""How many waiting extrinsics are read for what they reserve and register: those behind them are many blocks away."""
 
 
 class HomeDoor:
@@ -101,35 +105,23 @@ class HomeDoor:
 
     def receive(self, folder: Path, payer: bytes, progress: Callable[[int, int], None]) -> Delivered:
         """`deliver` for whoever holds only the payer's public key."""
-        check = importlib.import_module("models.intake.check")
         terms = self.terms()
-        check.check_listing(folder, terms.quotas)
+        check_listing(folder, terms.quotas)
         size_bytes = sum(path.stat().st_size for path in folder.iterdir() if not path.name.startswith("."))
         progress(0, size_bytes)
         store = self.store()
         with store.staged(folder) as staged:
             self.check_unpublished(staged.manifest.hash, payer)
-            checked = check.check_submission(
+            checked = check_submission(
                 staged.path,
                 quotas=terms.quotas,
                 panel=terms.panel,
                 window_bytes=terms.window_bytes,
                 base=store.materialize,
             )
-            manifest = store.adopt(staged)
+            store.adopt(staged)
         progress(size_bytes, size_bytes)
-        return Delivered(
-            manifest=manifest.hash,
-            kind=checked.kind,
-            base=checked.base,
-            model_type=checked.model_type,
-            parameters=checked.parameters,
-            size_bytes=manifest.size_bytes,
-            context_tokens=checked.context_tokens,
-            reads=checked.reads,
-            bits_per_byte=checked.bits_per_byte,
-            peak_mib=checked.peak_mib,
-        )
+        return Delivered(**msgspec.structs.asdict(checked))
 
     def check_unpublished(self, manifest: bytes, payer: bytes) -> None:
         """Refusal `already_published` where a version is, or waits to be, another's than the payer's hotkey's."""
@@ -234,7 +226,7 @@ def read_settings(home: Home) -> Network | None:
 
 
 def _waiting(mempool: Mempool) -> list[Extrinsic]:
-    return [decode_extrinsic(data) for _, data in mempool.pending()]
+    return [decode_extrinsic(data) for _, data in mempool.pending(LOOKED_AT)]
 
 
 def _holdings(state: State, mempool: Mempool, public: bytes) -> Holdings:

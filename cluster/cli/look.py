@@ -19,6 +19,8 @@ def status(home: HomeOption = None, json: JsonOption = False) -> None:
         print_json(
             {
                 "network": standing.network,
+                "genesis": standing.genesis,
+                "keeper": standing.keeper,
                 "home": standing.home,
                 "height": standing.height,
                 "epoch": standing.epoch,
@@ -33,6 +35,7 @@ def status(home: HomeOption = None, json: JsonOption = False) -> None:
     console = Console()
     driver = f"driven by {standing.holder}" if standing.holder else "not running"
     console.print(f"[bold]{standing.network}[/] in {standing.home}: {driver}", highlight=False, soft_wrap=True)
+    console.print(f"genesis {standing.genesis}, keeper {standing.keeper}", highlight=False, soft_wrap=True)
     console.print(
         f"epoch {standing.epoch} ({standing.phase}), block {standing.height} {standing.block_hash[:16]}, "
         f"final to {standing.final_height}",

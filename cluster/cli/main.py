@@ -14,7 +14,8 @@ from typing import Annotated
 
 import typer
 
-from cluster.cli import evaluate, ledger, look, network, wallet
+from actors.errors import EndpointRefused
+from cluster.cli import evaluate, ledger, look, network, submit, wallet
 from cluster.cli.output import print_error
 from cluster.errors import ClusterError, ConfigurationError
 from ledger.errors import LedgerError
@@ -27,6 +28,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command("launch")(network.launch)
+app.command("submit")(submit.submit)
+app.command("withdraw")(submit.withdraw)
 app.command("evaluate")(evaluate.evaluate)
 app.command("status")(look.status)
 app.command("metagraph")(look.metagraph)
@@ -59,7 +62,7 @@ def main() -> None:
     except ConfigurationError as error:
         print_error(error, error.field)
         sys.exit(2)
-    except (ClusterError, LedgerError, ModelsError) as error:
+    except (ClusterError, EndpointRefused, LedgerError, ModelsError) as error:
         print_error(error, getattr(error, "field", None))
         sys.exit(1)
 

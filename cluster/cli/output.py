@@ -32,7 +32,8 @@ def print_error(error: Exception, field: str | None) -> None:
     """One line on standard error and, where the command was asked for JSON, one document on standard output."""
     Console(stderr=True, soft_wrap=True).print(f"[bold red]error[/]: {' '.join(str(error).split())}", highlight=False)
     if "--json" in sys.argv:
-        print_json({"error": str(error), "kind": type(error).__name__, "field": field})
+        code = getattr(error, "code", None)
+        print_json({"error": str(error), "kind": type(error).__name__, "field": field, "code": code})
 
 
 def home_of(home: Path | None) -> Home:

@@ -1,0 +1,81 @@
+"""Where a network stands, read off its ledger, whether it runs or not."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from cluster.archive import open_chain
+from cluster.home import Home
+from cluster.lease import Holder, read_holder
+from ledger.extrinsics import decode_extrinsic
+from ledger.keys import encode_address
+from ledger.state import Supply
+from ledger.store.metagraph import metagraph_table
+
+
+@dataclass(frozen=True)
+class Standing:
+    """Where a network stands. `holder` is who drives it now, None where nobody does.
+
+    `genesis` (hex) and `keeper` (an address) are what a remote peer has to know of it.
+    """
+
+    network: str
+    genesis: str
+    keeper: str
+    home: Path
+    height: int
+    epoch: int
+    phase: str
+    final_height: int
+    block_hash: str
+    supply: Supply
+    holder: Holder | None
+
+
+def metagraph(home: Path | str, epoch: int | None = None) -> pa.Table:
+    """The neurons at the close of an epoch (None: the last), as an Arrow table, one row a neuron."""
+    with open_chain(home) as chain:
+        return metagraph_table(chain, epoch)
+
+
+def status(home: Path | str) -> Standing:
+    """Where a network stands, whether it runs or not."""
+    place = Home(Path(home).absolute())
+    with open_chain(home) as chain:
+        return Standing(
+            network=chain.genesis.network,
+            genesis=chain.genesis_hash.hex(),
+            keeper=encode_address(chain.genesis.keeper),
+            home=place.folder,
+            height=chain.head.height,
+            epoch=chain.head.epoch,
+            phase=chain.state.globals.phase,
+            final_height=chain.final_height,
+            block_hash=chain.head_hash.hex(),
+            supply=chain.state.supply(),
+            holder=read_holder(place.lease),
+        )
+
+
+def blocks(home: Path | str, last: int = 20) -> list[dict[str, Any]]:
+    """The last blocks that are not pruned: height, epoch, kind, hash, whether final, and each call with its receipt."""
+    with open_chain(home) as chain:
+        pruned = chain.pruned_height
+        first = max(0, chain.head.height - last + 1, pruned + 1 if pruned else 0)
+        return [
+            {
+                "height": block.height,
+                "epoch": block.header.epoch,
+                "kind": block.header.kind,
+                "block_hash": block.hash.hex(),
+                "final": chain.is_final(block.height),
+                "extrinsics": [
+                    f"{type(decode_extrinsic(data).call).__name__} {code}"
+                    for data, code in zip(block.extrinsics, block.receipts, strict=True)
+                ],
+            }
+            for block in chain.blocks(first)
+        ]

@@ -41,12 +41,12 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     peer: str
     work: Literal["begin", "train", "copy"]
     base: bytes | None
-    architecture: Architecture
     seed: int
     strata: tuple[str, ...]
     page_seed: bytes
     settings: TrainSettings
     noise: float
+    architecture: Architecture | None = None
 
 
 @dataclass(frozen=True)
@@ -74,6 +74,8 @@ def make_version(job: Job, *, store: Store, corpus: Corpus, folder: Path, device
         ModelsError: the loss is not finite.
     """
     if job.work == "begin":
+        if job.architecture is None:
+            raise ValueError(f"the job of {job.peer} is to begin, and names no architecture")
         return Made(_put(build_model(job.architecture, job.seed), store), None)
     if job.base is None:
         raise ValueError(f"the job of {job.peer} is to {job.work}, and names no version to start from")

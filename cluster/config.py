@@ -162,7 +162,7 @@ class Network(Struct, frozen=True, forbid_unknown_fields=True):
 
     network: Identity
     validators: Annotated[tuple[ValidatorEntry, ...], Meta(min_length=1)]
-    peers: Annotated[tuple[PeerEntry, ...], Meta(min_length=1)]
+    peers: tuple[PeerEntry, ...] = ()
     data: Data = Data()
     query: Questions = Questions()
     training: TrainSettings = TrainSettings()

@@ -7,7 +7,8 @@ Invariants:
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import msgspec
@@ -82,7 +83,7 @@ def run_network(
         if network.query.panel == "next_byte" and private_text is None:
             show.note("held-out text is public: a peer may look targets up; give data.private text that nobody has")
         home.resolved.write_bytes(msgspec.json.format(msgspec.json.encode(network), indent=2))
-        with joined_ray(address, genesis.hash.hex(), show):
+        with _served(network, home, show), joined_ray(address, genesis.hash.hex(), show):
             show.step("starting the actors")
             crew = start_crew(network, home, genesis, host_class=host_class)
             try:
@@ -93,6 +94,19 @@ def run_network(
             finally:
                 show.step("stopping the actors")
                 end_crew(crew)
+
+
+@contextmanager
+def _served(network: Network, home: Home, show: Show) -> Iterator[None]:
+    """The network's HTTP server for as long as the run, where the configuration asks for one."""
+    if network.serve.port == 0:
+        yield
+        return
+    from cluster.serve.server import serving  # brings an HTTP server, which most runs do not need
+
+    with serving(home, network.serve) as url:
+        show.note(f"serving at {url}")
+        yield
 
 
 def _epoch(run: Run, lease: Lease) -> EpochRecord:

@@ -1,7 +1,8 @@
-"""The peers' own work: their first versions and registrations, and each epoch's training.
+"""The work of peers that this network has the keys of: first versions, registrations, and each epoch's training.
 
 Invariants:
-* a peer that has an extrinsic in the queue gets no further job: what a crashed run left there stands;
+* a peer that has an extrinsic in the queue gets no further job, and nothing is published over it: what a crashed run
+  left there stands, and so does what its owner asked while its job ran;
 * a peer whose job fails keeps its present version, and the reason is told.
 """
 
@@ -16,6 +17,8 @@ from actors.miner import Job
 from actors.seam import Handle, Reference
 from cluster.calls import ask_one
 from cluster.config import PeerEntry
+from cluster.home_door import queueing
+from cluster.records import records_of
 from cluster.run import Run, Work
 from ledger.entries import Neuron
 from ledger.extrinsics import Call, Publish, Register, encode_extrinsic, sign_extrinsic
@@ -36,16 +39,17 @@ def enlist(run: Run, work: Work) -> None:
         return
     run.show.step(f"making {len(strangers)} models", len(strangers))
     made = _do(run, {peer.name: _job(run, peer, "begin", None, b"") for peer in strangers})
-    extrinsics: dict[str, bytes] = {}
-    for peer in strangers:
-        if peer.name in made:
-            hotkey = _hotkey(run, peer.name)
-            price_rao = run.genesis.parameters.registration_price_max_rao
-            call = Register(hotkey=hotkey.public, name=peer.name, max_price_rao=price_rao)
-            extrinsics[f"{peer.name} (register)"] = _sign(run, work, _coldkey(run, peer.name), call)
-            published = Publish(manifest=made[peer.name].manifest)
-            extrinsics[f"{peer.name} (publish)"] = _sign(run, work, hotkey, published)
-    run.submit(extrinsics)
+    with queueing(run.home):
+        extrinsics: dict[str, bytes] = {}
+        for peer in strangers:
+            if peer.name in made:
+                hotkey = _hotkey(run, peer.name)
+                price_rao = run.genesis.parameters.registration_price_max_rao
+                call = Register(hotkey=hotkey.public, name=peer.name, max_price_rao=price_rao)
+                extrinsics[f"{peer.name} (register)"] = _sign(run, work, _coldkey(run, peer.name), call)
+                published = Publish(manifest=made[peer.name].manifest)
+                extrinsics[f"{peer.name} (publish)"] = _sign(run, work, hotkey, published)
+        run.submit(extrinsics)
 
 
 def train(run: Run, work: Work, view: View) -> None:
@@ -58,22 +62,54 @@ def train(run: Run, work: Work, view: View) -> None:
             job = _epoch_job(run, peer, neuron, view)
             if job is not None:
                 jobs[peer.name] = job
+    submitted = _submitted(run)
+    for name, hotkey in submitted.items():
+        neuron = neurons.get(hotkey.public)
+        if neuron is not None and neuron.manifest is not None and not _waits(run, neuron.hotkey):
+            jobs[name] = _submitted_job(run, name, neuron, view)
+    if not jobs:
+        return
     run.show.step(f"training {len(jobs)} peers", len(jobs))
     made = _do(run, jobs)
-    run.submit(
-        {
-            name: _sign(run, work, _hotkey(run, name), Publish(manifest=receipt.manifest))
-            for name, receipt in made.items()
-        }
+    hotkeys = {name: submitted.get(name) or _hotkey(run, name) for name in made}
+    with queueing(run.home):
+        meanwhile = submitted.keys() - _submitted(run).keys()
+        run.submit(
+            {
+                name: _sign(run, work, hotkeys[name], Publish(manifest=receipt.manifest))
+                for name, receipt in made.items()
+                if name not in meanwhile and not _waits(run, hotkeys[name].public)
+            }
+        )
+
+
+def _submitted(run: Run) -> dict[str, Keypair]:
+    """The hotkeys of submitted peers that this network was asked to train, by name."""
+    configured = {peer.name for peer in run.network.peers}
+    return {
+        record.name: Wallet.open(run.home.wallets, record.wallet).hotkey(record.hotkey)
+        for record in records_of(run.home).read_all(run.genesis.hash)
+        if record.train and record.name not in configured
+    }
+
+
+def _submitted_job(run: Run, name: str, neuron: Neuron, view: View) -> Job:
+    return Job(
+        peer=name,
+        work="train",
+        base=neuron.manifest,
+        seed=_model_seed(run, name),
+        strata=(),
+        page_seed=_page_seed(view, neuron),
+        settings=run.network.training,
+        noise=0.0,
     )
 
 
 def _epoch_job(run: Run, peer: PeerEntry, neuron: Neuron, view: View) -> Job | None:
     if peer.behaviour == "still" or neuron.manifest is None:
         return None
-    page_seed = hashlib.blake2b(
-        view.previous_close_hash + neuron.uid.to_bytes(4, "little"), digest_size=32, person=b"taoray/pages"
-    ).digest()
+    page_seed = _page_seed(view, neuron)
     if peer.behaviour == "train":
         return _job(run, peer, "train", neuron.manifest, page_seed)
     source = next((n.manifest for n in view.neurons if run.wallets.get(n.hotkey) == peer.copies), None)
@@ -94,6 +130,11 @@ def _job(
         settings=run.network.training,
         noise=peer.noise,
     )
+
+
+def _page_seed(view: View, neuron: Neuron) -> bytes:
+    shown = view.previous_close_hash + neuron.uid.to_bytes(4, "little")
+    return hashlib.blake2b(shown, digest_size=32, person=b"taoray/pages").digest()
 
 
 def _model_seed(run: Run, name: str) -> int:

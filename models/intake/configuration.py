@@ -28,6 +28,8 @@ CONTEXT = re.compile(r"position_embeddings$|^n_positions$|^n_ctx$|max_seq|seq_le
 WIDTH = re.compile(r"_(size|dims?|rank|width|heads?)$|^(n_embd|n_inner|n_head|d_model|d_ff|d_kv|d_inner|width|dim)$")
 NO_WIDTH = re.compile(r"vocab")
 
+CAUSAL = {"is_encoder_decoder": False, "is_causal": True, "use_bidirectional_attention": False, "prefix_lm": False}
+"""What a decoder says, where it says anything; images before a text may see each other."""
 HEADS = (("num_attention_heads", "num_key_value_heads"), ("num_attention_heads", "num_kv_heads"))
 WIDTH_AND_HEADS = (("hidden_size", "num_attention_heads"), ("n_embd", "n_head"))
 EXPERT_COUNTS = ("num_local_experts", "num_experts", "n_routed_experts")
@@ -44,9 +46,8 @@ def read_configuration(folder: Path, quotas: Quotas) -> dict[str, Any]:
     check_foreign(config, folder)
     for _, name, value in walk(config):
         check_number(name, value, quotas)
-    if config.get("is_encoder_decoder") is True or config.get("is_causal") is False:
-        raise ModelRefused("not_a_decoder", f"{CONFIG_FILE} describes no decoder: a peer says what comes after a text")
     for part in objects(config):
+        check_decodes(part)
         if part.get("quantization_config") is not None:
             raise ModelRefused(
                 "quantised", f"{CONFIG_FILE} says that weights are quantised: give them in floating point"
@@ -102,6 +103,15 @@ def objects(config: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """The configuration and every object in it."""
     yield config
     yield from (value for _, _, value in walk(config) if isinstance(value, dict))
+
+
+def check_decodes(part: dict[str, Any]) -> None:
+    """Refuse what would let a model see the text that it is asked about."""
+    for name, causal in CAUSAL.items():
+        if part.get(name, causal) not in (causal, None, "vision"):
+            raise ModelRefused(
+                "not_a_decoder", f"{CONFIG_FILE} sets {name} to {part[name]}: a peer sees no text that comes later"
+            )
 
 
 def check_contradictions(part: dict[str, Any]) -> None:

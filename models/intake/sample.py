@@ -1,4 +1,11 @@
-"""Text for a trial: prose, code, a table and letters of several scripts, in windows of any length."""
+"""Text for a trial: prose, code, a table and letters of several scripts, in windows of any length.
+
+Invariants: the windows are the same everywhere, but for the one that nobody can foretell.
+"""
+
+import os
+import random
+from pathlib import Path
 
 SAMPLE = '''\
 The byte is the unit: whatever a model reads, what it says is told in bits for each byte of the text, so that models
@@ -43,3 +50,13 @@ def trial_prefixes(window_bytes: int) -> tuple[list[bytes], list[int]]:
     lengths = [max(1, (window_bytes - 1) * (part + 1) // WINDOWS) for part in range(WINDOWS)]
     prefixes = [window[:length] for window in windows for length in lengths]
     return prefixes, [window[length] for window in windows for length in lengths]
+
+
+def unforeseen_window(window_bytes: int) -> bytes:
+    """A window of this Python's own library, drawn by chance: a model that knows the trial's text does not know it."""
+    chance = random.SystemRandom()
+    text = b""
+    while len(text) <= window_bytes:
+        text += chance.choice(sorted(Path(os.__file__).parent.glob("*.py"))).read_bytes()
+    begin = chance.randrange(len(text) - window_bytes)
+    return text[begin : begin + window_bytes]

@@ -130,7 +130,7 @@ def examine(question: Question, before_mib: int) -> Passed:
     from models.host.folders import has_tokenizer
     from models.host.hosted import load_hosted
     from models.intake.probe import bits_of_answers, check_causal, check_finite, described_parameters
-    from models.intake.sample import trial_windows
+    from models.intake.sample import unforeseen_window
 
     folder, base = Path(question.folder), Path(question.base) if question.base else None
     dtype = torch.float32
@@ -140,7 +140,7 @@ def examine(question: Question, before_mib: int) -> Passed:
         dtype = torch.float32 if parameters * 4 <= question.trial_mib << 19 else torch.bfloat16
     hosted = load_hosted(folder, "cpu", dtype, base=base)
     check_finite(hosted)
-    check_causal(hosted, trial_windows(question.window_bytes)[0])
+    check_causal(hosted, unforeseen_window(question.window_bytes))
     bits_per_byte = bits_of_answers(hosted, question.panel, question.window_bytes)
     return Passed(
         model_type=str(hosted.model.config.model_type),

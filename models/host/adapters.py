@@ -1,11 +1,15 @@
-"""Adapters: LoRA weights in PEFT's layout, merged into a loaded base by one product for each layer.
+"""Adapters: LoRA weights in PEFT's layout, added to what a base's layers say for as long as the adapter speaks.
 
-Invariants: an adapter is read as JSON and safetensors; either all of it is merged or it is refused, so nothing of what
-it says is ignored in silence.
+Invariants: an adapter is read as JSON and safetensors; either all of it is applied or it is refused, so nothing of what
+it says is ignored in silence; the base's own numbers are never touched, so one copy of it serves all its adapters.
 
-Source: Hu et al. 2021 (W + α/r · B·A), Kalajdzievski 2023 (rank-stabilised: α/√r). Shapes: R rank, I inputs, O outputs.
+Source: Hu et al. 2021 (y = Wx + α/r · B·A·x), Kalajdzievski 2023 (rank-stabilised: α/√r). Shapes: G adapters that speak
+together, R rank, I inputs, O outputs, N positions.
 """
 
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -23,6 +27,19 @@ ROOT = "base_model.model."
 """What PEFT puts before the name of every layer."""
 
 
+PLAIN: dict[str, Any] = {
+    "use_dora": False,
+    "bias": "none",
+    "rank_pattern": None,
+    "alpha_pattern": None,
+    "lora_bias": False,
+    "layer_replication": None,
+    "modules_to_save": None,
+    "trainable_token_indices": None,
+}
+"""Fields that change what the weights mean, and what they are in an adapter that is one product for each layer."""
+
+
 class LoraConfig(msgspec.Struct, frozen=True):
     """What adapter_config.json must say. Fields not named here do not change what the weights mean."""
 
@@ -36,6 +53,10 @@ class LoraConfig(msgspec.Struct, frozen=True):
     rank_pattern: dict[str, int] | None = None
     alpha_pattern: dict[str, float] | None = None
     auto_mapping: dict[str, Any] | None = None
+    lora_bias: bool = False
+    layer_replication: list[Any] | None = None
+    modules_to_save: list[str] | None = None
+    trainable_token_indices: Any = None
 
     @property
     def scale(self) -> float:
@@ -56,9 +77,9 @@ def read_adapter_config(folder: Path) -> LoraConfig:
     except (OSError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise ModelRefused("adapter", f"{path} is no LoRA configuration ({error})") from None
     if config.peft_type != "LORA":
-        raise ModelRefused("adapter", f"{path} describes {config.peft_type!r}: only LORA is merged here")
-    for field, plain in (("use_dora", False), ("bias", "none"), ("rank_pattern", None), ("alpha_pattern", None)):
-        if getattr(config, field) not in (plain, {}):
+        raise ModelRefused("adapter", f"{path} describes {config.peft_type!r}: only LORA is applied here")
+    for field, plain in PLAIN.items():
+        if getattr(config, field) not in (plain, {}, []):
             raise ModelRefused("adapter", f"{path} sets {field}: merge it yourself and give whole weights")
     return config
 
@@ -78,24 +99,79 @@ def base_folder(folder: Path) -> Path:
     )
 
 
-def merge_adapter(model: "PreTrainedModel", folder: Path) -> None:
-    """Add an adapter's weights to those of its base, in place: in float32, rounded once to the weights' type.
+@dataclass(frozen=True)
+class Adapter:
+    """What G adapters of one shape add to the layers of one base.
+
+    scale_G: float32. pairs: by layer A [G, R, I] and B [G, O, R], float32, on the base's device.
+    """
+
+    scale_G: torch.Tensor
+    pairs: Mapping[str, tuple[torch.Tensor, torch.Tensor]]
+
+    @property
+    def parameters(self) -> int:
+        """How many numbers the adapters have together."""
+        return sum(a.numel() + b.numel() for a, b in self.pairs.values())
+
+    @property
+    def size_bytes(self) -> int:
+        """What they occupy in memory."""
+        return 4 * self.parameters
+
+    @contextmanager
+    def applied(self, model: "PreTrainedModel") -> Iterator[None]:
+        """The base answers as its adapters, each for its G-th part of a batch, until the end."""
+        with ExitStack() as hooks:
+            for name in self.pairs:
+                hooks.enter_context(model.get_submodule(name).register_forward_hook(self._hook(name)))
+            yield
+
+    def _hook(self, name: str) -> Callable[..., torch.Tensor]:
+        a_GRI, b_GOR = self.pairs[name]
+
+        def add(layer: torch.nn.Module, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> torch.Tensor:
+            x_GNI = inputs[0].reshape(len(a_GRI), -1, a_GRI.shape[2]).float()
+            x_GNR = (x_GNI @ a_GRI.mT) * self.scale_G[:, None, None]
+            return output + (x_GNR @ b_GOR.mT).reshape(output.shape).to(output.dtype)
+
+        return add
+
+
+def read_adapter(model: "PreTrainedModel", folder: Path) -> Adapter:
+    """The adapter of a folder, for a loaded base, as one of one.
 
     Raises ModelRefused with code `adapter`, `adapter_weights` or `adapter_layers`.
     """
     config = read_adapter_config(folder)
+    pairs = {}
     for name, (a_RI, b_OR) in read_pairs(folder, config.r).items():
-        weight = layer_weight(model, name, folder)
-        change = config.scale * (b_OR.float() @ a_RI.float())
-        if is_transposed(model.get_submodule(name)):
-            change = change.T
-        if change.shape != weight.shape:
+        sizes = layer_sizes(model, name, folder)
+        if sizes != (a_RI.shape[1], b_OR.shape[0]):
             raise ModelRefused(
                 "adapter_layers",
-                f"{folder} changes {name} by {tuple(change.shape)}, it is {tuple(weight.shape)} in the base",
+                f"{folder} takes {a_RI.shape[1]} numbers to {b_OR.shape[0]} in {name}, the base {sizes[0]} to "
+                f"{sizes[1]}",
             )
-        with torch.no_grad():
-            weight.copy_(weight.float() + change.to(weight.device))
+        pairs[name] = (a_RI.float()[None].to(model.device), b_OR.float()[None].to(model.device))
+    if silent := sorted(set(pairs) - called_layers(model, pairs)):
+        raise ModelRefused("adapter_layers", f"{folder} changes {silent[0]}, which the base does not call by itself")
+    return Adapter(torch.tensor([config.scale], device=model.device), pairs)
+
+
+def join_adapters(adapters: Sequence[Adapter]) -> Adapter | None:
+    """Adapters over one base as one that speaks for all; None where they change other layers, or in another rank."""
+    shapes = [{name: (a.shape, b.shape) for name, (a, b) in adapter.pairs.items()} for adapter in adapters]
+    if any(shape != shapes[0] for shape in shapes):
+        return None
+    pairs = {
+        name: (
+            torch.cat([adapter.pairs[name][0] for adapter in adapters]),
+            torch.cat([adapter.pairs[name][1] for adapter in adapters]),
+        )
+        for name in adapters[0].pairs
+    }
+    return Adapter(torch.cat([adapter.scale_G for adapter in adapters]), pairs)
 
 
 def read_pairs(folder: Path, rank: int) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
@@ -127,23 +203,28 @@ def read_pairs(folder: Path, rank: int) -> dict[str, tuple[torch.Tensor, torch.T
     return pairs
 
 
-def layer_weight(model: "PreTrainedModel", name: str, folder: Path) -> torch.Tensor:
-    """The weight of a layer of the base."""
-    try:
-        weight = model.get_submodule(name).weight
-    except AttributeError:
-        weight = None
-    if not isinstance(weight, torch.Tensor) or weight.dim() != 2:
-        raise ModelRefused("adapter_layers", f"{folder} changes {name}, which is no linear layer of the base")
-    if sum(weight is other for _, other in model.named_parameters(remove_duplicate=False)) > 1:
-        raise ModelRefused(
-            "adapter_layers", f"{folder} changes {name}, which shares its weight with another layer: give whole weights"
-        )
-    return weight
-
-
-def is_transposed(layer: torch.nn.Module) -> bool:
-    """Whether a layer keeps its weight [inputs, outputs], as GPT-2's do."""
+def layer_sizes(model: "PreTrainedModel", name: str, folder: Path) -> tuple[int, int]:
+    """Inputs and outputs of a linear layer of the base; GPT-2 keeps its weights [inputs, outputs], others turned."""
     from transformers.pytorch_utils import Conv1D
 
-    return isinstance(layer, Conv1D)
+    try:
+        layer = model.get_submodule(name)
+    except AttributeError:
+        layer = None
+    if isinstance(layer, Conv1D):
+        return layer.weight.shape[0], layer.weight.shape[1]
+    if not isinstance(layer, torch.nn.Linear):
+        raise ModelRefused("adapter_layers", f"{folder} changes {name}, which is no linear layer of the base")
+    return layer.in_features, layer.out_features
+
+
+def called_layers(model: "PreTrainedModel", names: Mapping[str, Any]) -> set[str]:
+    """Which of these layers are called when the model reads: some code takes a layer's weights and passes it by."""
+    called: set[str] = set()
+    loaded: Any = model
+    with ExitStack() as hooks, torch.inference_mode():
+        for name in names:
+            note = lambda *_, name=name: called.add(name)  # noqa: E731
+            hooks.enter_context(model.get_submodule(name).register_forward_hook(note))
+        loaded(input_ids=torch.arange(8, device=model.device)[None], use_cache=False)
+    return called

@@ -3,7 +3,8 @@
 Invariants: what it computes are the model's own logits, compared on a probe when the model is loaded; logits of a batch
 never exist at once, only those of one chunk of positions.
 
-Shapes: B rows, T tokens of each, H hidden numbers, P positions, V tokens in the vocabulary.
+Shapes: G models that speak together (mostly 1), B rows, T tokens of each, N = B·T, H hidden numbers, P positions,
+V tokens in the vocabulary.
 """
 
 from collections.abc import Callable, Iterator
@@ -32,32 +33,41 @@ another shape is rounded elsewhere."""
 
 @dataclass(frozen=True)
 class Head:
-    """How logits are computed. body: the layers under the output; None: only the model itself gives its logits."""
+    """How logits are computed. body: the layers under the output; None: only the model itself gives its logits.
+
+    count: how many models read each row; of a batch the first B rows are the first's, and so on.
+    """
 
     model: Any
     body: Any | None
     project: Callable[[torch.Tensor], torch.Tensor] | None
+    count: int = 1
 
     def hidden(self, token_BT: torch.Tensor) -> torch.Tensor:
-        """What `logits` takes: hidden states [B, T, H], or the model's own logits [B, T, V]."""
+        """What `logits` takes: each model's hidden states [G, N, H], or its own logits [G, N, V]."""
+        if self.count > 1:
+            token_BT = token_BT.repeat(self.count, 1)
         if self.body is None:
-            logits_BTV: torch.Tensor = self.model(input_ids=token_BT, use_cache=False).logits
-            return logits_BTV
-        hidden_BTH: torch.Tensor = self.body(input_ids=token_BT, use_cache=False).last_hidden_state
-        return hidden_BTH
+            output_BTX: torch.Tensor = self.model(input_ids=token_BT, use_cache=False).logits
+        else:
+            output_BTX = self.body(input_ids=token_BT, use_cache=False).last_hidden_state
+        return output_BTX.reshape(self.count, -1, output_BTX.shape[-1])
 
-    def logits(self, hidden_PH: torch.Tensor) -> torch.Tensor:
-        """Logits float32 [P, V] of some positions."""
-        return (hidden_PH if self.project is None else self.project(hidden_PH)).float()
+    def logits(self, hidden_GPH: torch.Tensor) -> torch.Tensor:
+        """Logits float32 [G, P, V] of some positions."""
+        if self.project is None:
+            return hidden_GPH.float()
+        logits_PV = self.project(hidden_GPH.flatten(0, 1)).float()
+        return logits_PV.view(*hidden_GPH.shape[:2], -1)
 
-    def log_probability(self, hidden_PH: torch.Tensor, target_P: torch.Tensor) -> torch.Tensor:
-        """Natural log-probability float32 [P] of the token that comes after each position."""
-        positions = max(LEAST_POSITIONS, self._chunk_logits(hidden_PH.device) // self.vocabulary)
-        return torch.cat(list(self._chunks(hidden_PH, target_P, positions)))
+    def log_probability(self, hidden_GPH: torch.Tensor, target_P: torch.Tensor) -> torch.Tensor:
+        """Natural log-probability float32 [G, P] of the token that comes after each position."""
+        positions = max(LEAST_POSITIONS, self._chunk_logits(hidden_GPH.device) // self.vocabulary // self.count)
+        return torch.cat(list(self._chunks(hidden_GPH, target_P, positions)), 1)
 
     @property
     def most_tokens(self) -> int:
-        """How many tokens a batch may have: any number, unless all its logits are computed."""
+        """How many tokens all models may read in a batch: any number, unless all its logits are computed."""
         return max(1, WHOLE_LOGITS // self.vocabulary) if self.body is None else 1 << 30
 
     @property
@@ -65,9 +75,10 @@ class Head:
         """How many logits a position has."""
         return int(self.model.config.get_text_config().vocab_size)
 
-    def _chunks(self, hidden_PH: torch.Tensor, target_P: torch.Tensor, positions: int) -> Iterator[torch.Tensor]:
-        for hidden, target in zip(torch.split(hidden_PH, positions), torch.split(target_P, positions), strict=True):
-            yield -torch.nn.functional.cross_entropy(self.logits(hidden), target, reduction="none")
+    def _chunks(self, hidden_GPH: torch.Tensor, target_P: torch.Tensor, positions: int) -> Iterator[torch.Tensor]:
+        for hidden, target in zip(torch.split(hidden_GPH, positions, 1), torch.split(target_P, positions), strict=True):
+            logits, targets = self.logits(hidden).flatten(0, 1), target.repeat(self.count)
+            yield -torch.nn.functional.cross_entropy(logits, targets, reduction="none").view(self.count, -1)
 
     def _chunk_logits(self, device: torch.device) -> int:
         return CHUNK_LOGITS_CPU if device.type == "cpu" else CHUNK_LOGITS_DEVICE
@@ -75,12 +86,9 @@ class Head:
 
 def find_head(model: "PreTrainedModel") -> Head:
     """The head of a loaded model: in chunks where a probe gives the model's own logits so, else the model's own."""
-    whole = Head(model, None, None)
-    loaded: Any = model
-    output, body = loaded.get_output_embeddings(), loaded.base_model
-    if output is None or body is model:
+    whole, chunked = Head(model, None, None), chunked_head(model)
+    if chunked is None:
         return whole
-    chunked = Head(model, body, chain(output, after_output(model.config.get_text_config())))
     generator = torch.Generator().manual_seed(0)
     token_BT = torch.randint(whole.vocabulary, (PROBE_ROWS, PROBE_TOKENS), generator=generator).to(model.device)
     with torch.inference_mode():
@@ -94,6 +102,15 @@ def find_head(model: "PreTrainedModel") -> Head:
         return whole
     allowed = TOLERANCE.get(model.dtype, COARSE_TOLERANCE) * expected.abs().max().clamp(min=1.0)
     return chunked if bool((found - expected).abs().max() <= allowed) else whole
+
+
+def chunked_head(model: "PreTrainedModel", count: int = 1) -> Head | None:
+    """The head of body and output apart; None where a model does not tell them apart."""
+    loaded: Any = model
+    output, body = loaded.get_output_embeddings(), loaded.base_model
+    if output is None or body is model:
+        return None
+    return Head(model, body, chain(output, after_output(model.config.get_text_config())), count)
 
 
 def after_output(config: Any) -> Callable[[torch.Tensor], torch.Tensor] | None:

@@ -3,14 +3,16 @@
 Invariants: a folder or an adapter is only ever read as JSON and safetensors; what is loaded can be scored on any text.
 """
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from models.errors import ModelRefused
-from models.host.adapters import base_folder, is_adapter, merge_adapter
+from models.host.adapters import Adapter, base_folder, is_adapter, read_adapter
 from models.host.folders import TOKENIZER_FILE, has_tokenizer, load_model, read_config, read_object
 from models.host.head import Head, find_head
 from models.host.reader import ByteReader, Reader, TokenReader, guarded
@@ -27,10 +29,11 @@ UNBOUNDED_TOKENS = 2048
 
 @dataclass
 class Hosted:
-    """A model that can be scored.
+    """One model that can be scored, or several of one shape that are scored together.
 
-    parameters: how many numbers it has, tied ones once. context_tokens: how many tokens it reads at once. head: how
-    logits come from its last layer. batch_tokens: what a batch holds on this device, where that was found out.
+    parameters: how many numbers a model has, tied ones once, its adapter's among them. context_tokens: how many tokens
+    it reads at once. head: how logits come from its last layer, and of how many models. adapter: what speaks over the
+    model, where it is a base. batch_tokens: what a batch holds on this device, where that was found out.
     """
 
     model: "PreTrainedModel"
@@ -38,7 +41,22 @@ class Hosted:
     parameters: int
     context_tokens: int
     head: Head
+    adapter: Adapter | None = None
     batch_tokens: int | None = None
+
+    @property
+    def count(self) -> int:
+        """How many models speak."""
+        return self.head.count
+
+    @contextmanager
+    def speaking(self) -> Iterator[None]:
+        """What is asked of the model until the end is answered by it with its adapter, where it has one."""
+        if self.adapter is None:
+            yield
+        else:
+            with self.adapter.applied(self.model):
+                yield
 
 
 def load_hosted(
@@ -47,24 +65,29 @@ def load_hosted(
     """The model of a folder in Hugging Face layout, or of a LoRA adapter's folder, in eval mode on `device`.
 
     `dtype`: of the weights; None: float32 on a CPU, bfloat16 elsewhere. `base`: the folder of an adapter's base, where
-    it is not the one that the adapter names. Raises ModelRefused with a code of `load_model`, `merge_adapter` or
-    `open_reader`.
+    it is not the one that the adapter names. Raises ModelRefused with a code of `load_model`, `adapt` or `open_reader`.
     """
     dtype = dtype or (torch.float32 if torch.device(device).type == "cpu" else torch.bfloat16)
-    root = folder
     if is_adapter(folder):
-        root = base or base_folder(folder)
-    model = load_model(root, device, dtype)
-    if root != folder:
-        merge_adapter(model, folder)
+        return adapt(load_hosted(base or base_folder(folder), device, dtype), folder)
+    model = load_model(folder, device, dtype)
     config = model.config.get_text_config()
     return Hosted(
         model=model,
-        reader=open_reader(root, read_config(root), int(config.vocab_size)),
+        reader=open_reader(folder, read_config(folder), int(config.vocab_size)),
         parameters=sum(parameter.numel() for parameter in model.parameters()),
         context_tokens=context_tokens(config),
         head=find_head(model),
     )
+
+
+def adapt(base: Hosted, folder: Path) -> Hosted:
+    """A loaded base with an adapter over it: the base's copy in memory is shared, and answers without it as before.
+
+    Raises ModelRefused with a code of `read_adapter`.
+    """
+    adapter = read_adapter(base.model, folder)
+    return replace(base, adapter=adapter, parameters=base.parameters + adapter.parameters)
 
 
 def context_tokens(config: Any) -> int:
@@ -80,7 +103,7 @@ def open_reader(folder: Path, config: dict[str, Any], vocabulary: int) -> Reader
     """The reader of a model folder: of its tokenizer, or of bytes where it has none.
 
     `vocabulary`: how many tokens the model knows. Raises ModelRefused with code `tokenizer`, `lossy_tokenizer` or
-    `vocabulary`.
+    `token_ids`.
     """
     if not has_tokenizer(folder):
         return ByteReader()
@@ -92,7 +115,7 @@ def open_reader(folder: Path, config: dict[str, Any], vocabulary: int) -> Reader
         raise ModelRefused("tokenizer", f"{path} is not a tokenizer's file ({error!r})") from None
     if len(spelling.bytes_V) > vocabulary:
         raise ModelRefused(
-            "vocabulary",
+            "token_ids",
             f"{path} has ids up to {len(spelling.bytes_V) - 1}, the model knows {vocabulary} tokens: give its own",
         )
     return TokenReader(tokenizer, spelling, context_token(folder, config, tokenizer))

@@ -9,7 +9,8 @@ asked in a place where it was seldom trained: a real cost of being asked for byt
 byte models do not pay. Where a prefix ends within a character, the tokens that begin with the bytes of that character
 are summed, and the ways there through tokens of single bytes.
 
-Shapes: W prefixes, K bytes of an unfinished character, P positions, V tokens in the vocabulary.
+Shapes: W prefixes, K bytes of an unfinished character, P positions, V tokens in the vocabulary, G models that speak
+together.
 """
 
 from collections.abc import Sequence
@@ -33,15 +34,23 @@ def next_byte(hosted: Hosted, prefixes: Sequence[bytes], *, batch_tokens: int | 
     Of a prefix longer than the context its last tokens are read; after a prefix without tokens all bytes are alike.
     Raises TextError and ModelRefused as `score_windows` does.
     """
-    log_probability_W256 = np.full((len(prefixes), 256), -np.log(256.0), np.float32)
+    log_probability_W256: npt.NDArray[np.float32] = next_byte_together(hosted, prefixes, batch_tokens=batch_tokens)[0]
+    return log_probability_W256
+
+
+def next_byte_together(
+    hosted: Hosted, prefixes: Sequence[bytes], *, batch_tokens: int | None = None
+) -> npt.NDArray[np.float32]:
+    """As `next_byte`, float32 [G, W, 256], of each of the models that speak."""
+    log_probability_GW256 = np.full((hosted.count, len(prefixes), 256), -np.log(256.0), np.float32)
     beginnings = Beginnings(hosted.reader.spelled())
     begun = [hosted.reader.begin(prefix) for prefix in prefixes]
     for tail in sorted({tail for _, tail in begun}):
         rows = [row for row, (tokens, own) in enumerate(begun) if own == tail and len(tokens)]
         if rows:
             tokens = [begun[row][0] for row in rows]
-            log_probability_W256[rows] = after_tail(hosted, beginnings, tokens, tail, batch_tokens)
-    return log_probability_W256
+            log_probability_GW256[:, rows] = after_tail(hosted, beginnings, tokens, tail, batch_tokens)
+    return log_probability_GW256
 
 
 class Beginnings:
@@ -71,7 +80,7 @@ def after_tail(
     tail: bytes,
     batch_tokens: int | None,
 ) -> npt.NDArray[np.float32]:
-    """Natural log-probabilities float32 [W, 256] after prefixes of these tokens and the K bytes `tail`."""
+    """Natural log-probabilities float32 [G, W, 256] after prefixes of these tokens and the K bytes `tail`."""
     device = hosted.model.device
     path = beginnings.path(tail)
     after = [beginnings.after(tail[step:]).to(device) for step in range(len(path) + 1)]
@@ -84,16 +93,18 @@ def after_tail(
     def ask_batch(batch: list[Span]) -> tuple[list[int], torch.Tensor]:
         token_BT = pad(token_C, batch)
         place, _ = places(batch, token_BT.shape[1])
-        hidden_PH = hosted.head.hidden(torch.from_numpy(token_BT).to(device)).flatten(0, 1)
-        hidden_PH = hidden_PH[torch.from_numpy(place).to(device)]
-        rows = max(1, CHUNK_PROBABILITIES // hosted.head.vocabulary // len(after)) * len(after)
-        parts = [marginal(hosted.head.logits(part), after, path) for part in torch.split(hidden_PH, rows)]
-        return [row_of[span.last] for span in batch], torch.cat(parts)
+        hidden_GPH = hosted.head.hidden(torch.from_numpy(token_BT).to(device))[:, torch.from_numpy(place).to(device)]
+        rows = max(1, CHUNK_PROBABILITIES // hosted.head.vocabulary // len(after) // hosted.count) * len(after)
+        parts = [
+            marginal(hosted.head.logits(part).flatten(0, 1), after, path).reshape(hosted.count, -1, NO_BYTE)
+            for part in torch.split(hidden_GPH, rows, 1)
+        ]
+        return [row_of[span.last] for span in batch], torch.cat(parts, 1)
 
-    log_probability_W256 = np.empty((len(tokens), 256), np.float32)
-    for rows, values in over_batches(hosted, spans, ask_batch, batch_tokens):
-        log_probability_W256[rows] = values.cpu().numpy()
-    return log_probability_W256
+    log_probability_GW256 = np.empty((hosted.count, len(tokens), 256), np.float32)
+    for rows, values_GW256 in over_batches(hosted, spans, ask_batch, batch_tokens):
+        log_probability_GW256[:, rows] = values_GW256.cpu().numpy()
+    return log_probability_GW256
 
 
 def marginal(logits_PV: torch.Tensor, after: list[torch.Tensor], path: list[int]) -> torch.Tensor:

@@ -5,7 +5,7 @@ result does not depend on the rows beside it, within 1e-4 in float32; memory hol
 logits of a few positions.
 
 A text longer than a model's context is read in overlapping windows of tokens, each token being predicted from at least
-half of the context (stride = context // 2). W texts, C tokens or cuts of all of them.
+half of the context (stride = context // 2). W texts, C tokens or cuts of all of them, G models that speak together.
 """
 
 from collections.abc import Callable, Sequence
@@ -40,32 +40,38 @@ def score_windows(
     of a long text predicts, 1 to the context. Raises TextError where a tokenizer gets no UTF-8, ModelRefused
     (`lossy_tokenizer`) where its tokens do not spell the text.
     """
+    return score_together(hosted, texts, batch_tokens=batch_tokens, stride=stride)[0]
+
+
+def score_together(
+    hosted: Hosted, texts: Sequence[bytes], *, batch_tokens: int | None = None, stride: int | None = None
+) -> list[Scores]:
+    """As `score_windows`, of each of the models that speak."""
     reading = hosted.reader.read(texts)
     stride = min(max(1, stride or hosted.context_tokens // 2), hosted.context_tokens)
     spans = cut_spans(reading.start_W, hosted.context_tokens, stride)
-    return reading.scores(score_spans(hosted, reading.token_C, spans, batch_tokens))
+    return [reading.scores(row_C) for row_C in score_spans(hosted, reading.token_C, spans, batch_tokens)]
 
 
 def score_spans(
     hosted: Hosted, token_C: npt.NDArray[np.int32], spans: list[Span], batch_tokens: int | None = None
 ) -> npt.NDArray[np.float32]:
-    """Natural log-probability float32 [C] of each token that a span predicts, 0 for the others."""
-    log_probability_C = np.zeros(len(token_C), np.float32)
+    """Natural log-probability float32 [G, C] of each token that a span predicts, 0 for the others."""
+    log_probability_GC = np.zeros((hosted.count, len(token_C)), np.float32)
     target_C = torch.from_numpy(token_C.astype(np.int64)).to(hosted.model.device)
 
     def score_batch(batch: list[Span]) -> tuple[npt.NDArray[np.int64], torch.Tensor]:
         token_BT = pad(token_C, batch)
         place, target = places(batch, token_BT.shape[1])
-        hidden_BTH = hosted.head.hidden(torch.from_numpy(token_BT).to(target_C.device))
-        hidden_PH = hidden_BTH.flatten(0, 1)
-        if len(place) < len(hidden_PH):
-            hidden_PH = hidden_PH[torch.from_numpy(place).to(target_C.device)]
-        return target, hosted.head.log_probability(hidden_PH, target_C[torch.from_numpy(target).to(target_C.device)])
+        hidden_GPH = hosted.head.hidden(torch.from_numpy(token_BT).to(target_C.device))
+        if len(place) < hidden_GPH.shape[1]:
+            hidden_GPH = hidden_GPH[:, torch.from_numpy(place).to(target_C.device)]
+        return target, hosted.head.log_probability(hidden_GPH, target_C[torch.from_numpy(target).to(target_C.device)])
 
     # Results stay where they were computed until all are: copying each would make the device wait for it.
-    for target, values in over_batches(hosted, spans, score_batch, batch_tokens):
-        log_probability_C[target] = values.cpu().numpy()
-    return log_probability_C
+    for target, values_GP in over_batches(hosted, spans, score_batch, batch_tokens):
+        log_probability_GC[:, target] = values_GP.cpu().numpy()
+    return log_probability_GC
 
 
 def over_batches(
@@ -77,16 +83,17 @@ def over_batches(
     results: list[Result] = []
     first = 0
     untried = CPU_BATCH_TOKENS if hosted.model.device.type == "cpu" else DEVICE_BATCH_TOKENS
-    with torch.inference_mode():
+    with hosted.speaking(), torch.inference_mode():
         while first < len(spans):
             budget = min(batch_tokens or hosted.batch_tokens or untried, hosted.head.most_tokens)
-            last = next_batch(lengths, first, budget)
+            last = next_batch(lengths, first, budget // hosted.count)
+            tokens = hosted.count * lengths[first] * (last - first)
             try:
-                results.append(measured(hosted, lambda: work(spans[first:last]), lengths[first] * (last - first)))  # noqa: B023
+                results.append(measured(hosted, lambda: work(spans[first:last]), tokens))  # noqa: B023
             except torch.OutOfMemoryError:
                 if last - first == 1:
                     raise
-                batch_tokens = hosted.batch_tokens = lengths[first] * (last - first) // 2
+                batch_tokens = hosted.batch_tokens = tokens // 2
                 torch.cuda.empty_cache()
                 continue
             first = last

@@ -8,9 +8,10 @@ from safetensors.torch import save_file
 from models.errors import ModelRefused
 from models.host.adapters import ADAPTER_WEIGHTS_FILE
 from models.host.architectures import Architecture, build_model
-from models.host.folders import load_model, save_model
-from models.host.hosted import load_hosted
+from models.host.folders import save_model
+from models.host.hosted import adapt, load_hosted
 from models.host.library import Library
+from models.host.next_byte import next_byte
 from models.host.score import score_windows
 from models.store import Store
 
@@ -54,23 +55,50 @@ def base(tmp_path, one_thread):
     return tmp_path / "base"
 
 
+def with_sums(base, tensors, scale, layers):
+    """The base's folder loaded anew, each adapted weight replaced by W + s·B·A: what PEFT's merge gives."""
+    hosted = load_hosted(base)
+    with torch.no_grad():
+        for name in layers:
+            layer = hosted.model.get_submodule(name)
+            a, b = (tensors[f"base_model.model.{name}.lora_{side}.weight"] for side in "AB")
+            change = scale * b @ a
+            layer.weight += change.T if type(layer).__name__ == "Conv1D" else change
+    return hosted
+
+
 @pytest.mark.parametrize("kind", ["llama", "gpt2"])
 @pytest.mark.parametrize("stabilised", [False, True])
-def test_a_merged_layer_is_the_sum_and_the_product(tmp_path, kind, stabilised):
+def test_an_adapted_layer_is_the_sum_and_the_product(tmp_path, kind, stabilised):
     save_model(build_model(Architecture(kind, 16, 1, 2, context=64), 1), tmp_path / "base")
     tensors = pairs(LAYERS[kind])
     adapter = write(tmp_path / "adapter", CONFIG | {"use_rslora": stabilised}, tensors)
-    before, merged = load_model(tmp_path / "base"), load_hosted(adapter)
-    scale = 6 / 2**0.5 if stabilised else 6 / 2
-    state = before.state_dict()
-    for name, tensor in merged.model.state_dict().items():
-        layer = name.removesuffix(".weight")
-        if layer in LAYERS[kind]:
-            a, b = (tensors[f"base_model.model.{layer}.lora_{side}.weight"] for side in "AB")
-            change = scale * b @ a
-            torch.testing.assert_close(tensor, state[name] + (change.T if kind == "gpt2" else change))
-        else:
-            assert torch.equal(tensor, state[name])
+    merged = with_sums(tmp_path / "base", tensors, 6 / 2**0.5 if stabilised else 3, LAYERS[kind])
+    expected = score_windows(merged, TEXTS).log_probability_C
+    adapted = load_hosted(adapter)
+    np.testing.assert_allclose(score_windows(adapted, TEXTS).log_probability_C, expected, atol=1e-4)
+    np.testing.assert_allclose(next_byte(adapted, TEXTS), next_byte(merged, TEXTS), atol=1e-4)
+    assert adapted.parameters == merged.parameters + sum(tensor.numel() for tensor in tensors.values())
+
+
+def test_a_base_answers_as_before_once_its_adapter_has_spoken(base, tmp_path):
+    plain = load_hosted(base)
+    before, state = score_windows(plain, TEXTS), {k: v.clone() for k, v in plain.model.state_dict().items()}
+    adapted = adapt(plain, write(tmp_path / "adapter", CONFIG, pairs(LAYERS["llama"])))
+    assert adapted.model is plain.model
+    changed = score_windows(adapted, TEXTS)
+    np.testing.assert_array_equal(score_windows(plain, TEXTS).log_probability_C, before.log_probability_C)
+    assert np.abs(changed.log_probability_C - before.log_probability_C).max() > 0.1
+    for name, tensor in plain.model.state_dict().items():
+        assert torch.equal(tensor, state[name])
+
+
+def test_a_layer_that_the_base_passes_by_cannot_be_adapted(base, tmp_path, monkeypatch):
+    plain = load_hosted(base)
+    layer = plain.model.get_submodule("model.layers.0.mlp.down_proj")
+    monkeypatch.setattr(plain.model.model.layers[0].mlp, "forward", lambda x: x @ layer.weight[:, :16])
+    with pytest.raises(ModelRefused, match="does not call by itself"):
+        adapt(plain, write(tmp_path / "adapter", CONFIG, pairs(LAYERS["llama"])))
 
 
 def test_an_adapted_model_answers_as_its_layers_with_the_product_beside_them(base, tmp_path):
@@ -111,6 +139,10 @@ REFUSALS = [
     ("adapter", CONFIG | {"use_dora": True}, pairs(LAYERS["llama"])),
     ("adapter", CONFIG | {"bias": "all"}, pairs(LAYERS["llama"])),
     ("adapter", CONFIG | {"alpha_pattern": {"q_proj": 4}}, pairs(LAYERS["llama"])),
+    ("adapter", CONFIG | {"lora_bias": True}, pairs(LAYERS["llama"])),
+    ("adapter", CONFIG | {"layer_replication": [[0, 1]]}, pairs(LAYERS["llama"])),
+    ("adapter", CONFIG | {"modules_to_save": ["lm_head"]}, pairs(LAYERS["llama"])),
+    ("adapter", CONFIG | {"trainable_token_indices": [1]}, pairs(LAYERS["llama"])),
     ("adapter", {"peft_type": "LORA"}, pairs(LAYERS["llama"])),
     ("adapter_base", CONFIG | {"base_model_name_or_path": "../elsewhere"}, pairs(LAYERS["llama"])),
     ("adapter_weights", CONFIG, {}),
@@ -124,16 +156,20 @@ REFUSALS = [
 
 
 @pytest.mark.parametrize(("code", "config", "tensors"), REFUSALS)
-def test_what_cannot_be_merged_whole_is_refused(base, tmp_path, code, config, tensors):
+def test_what_cannot_be_applied_whole_is_refused(base, tmp_path, code, config, tensors):
     with pytest.raises(ModelRefused) as refused:
         load_hosted(write(tmp_path / "adapter", config, tensors))
     assert refused.value.code == code
 
 
-def test_an_output_that_is_the_input_too_is_not_adapted(tmp_path):
+def test_an_output_that_is_the_input_too_is_adapted_as_an_output_alone(tmp_path):
     save_model(build_model(Architecture("llama", 16, 1, 2, context=64, tied=True), 1), tmp_path / "base")
-    with pytest.raises(ModelRefused, match="shares its weight"):
-        load_hosted(write(tmp_path / "adapter", CONFIG, pairs({"lm_head": (16, 256)})))
+    tensors = pairs({"lm_head": (16, 256)})
+    adapted, plain = load_hosted(write(tmp_path / "adapter", CONFIG, tensors)), load_hosted(tmp_path / "base")
+    a, b = (tensors[f"base_model.model.lm_head.lora_{side}.weight"] for side in "AB")
+    plain.model.lm_head.register_forward_hook(lambda _, x, y: y + 3 * (x[0] @ a.T) @ b.T)
+    expected = score_windows(plain, TEXTS).log_probability_C
+    np.testing.assert_allclose(score_windows(adapted, TEXTS).log_probability_C, expected, atol=1e-4)
 
 
 def test_a_library_takes_an_adapters_base_from_its_store_only(base, tmp_path):

@@ -205,11 +205,11 @@ def test_a_folder_whose_tokenizer_cannot_be_is_refused(tmp_path, tokenizers):
         ("tokenizer", write(tmp_path / "empty", "{}")),
         ("tokenizer", write(tmp_path / "lacking", Tokenizer(models.WordLevel({"a": 0}, unk_token="b")))),
         ("lossy_tokenizer", write(tmp_path / "drops", drops)),
-        ("vocabulary", write(tmp_path / "large", tokenizers["byte_bpe"])),
+        ("token_ids", write(tmp_path / "large", tokenizers["byte_bpe"])),
     ]
     for code, folder in cases:
         with pytest.raises(ModelRefused) as refused:
-            open_reader(folder, {}, 599 if code == "vocabulary" else 1000)
+            open_reader(folder, {}, 599 if code == "token_ids" else 1000)
         assert refused.value.code == code
 
 

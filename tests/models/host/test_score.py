@@ -162,7 +162,7 @@ def test_more_ids_than_the_model_knows_are_refused(folders, tokenizers, tmp_path
     save_model_for(tmp_path / "small", "llama", tokenizers["byte_bpe"], {}, vocab_size=100)
     with pytest.raises(ModelRefused) as refused:
         load_hosted(tmp_path / "small")
-    assert refused.value.code == "vocabulary"
+    assert refused.value.code == "token_ids"
 
 
 def test_no_texts_give_no_scores(hosted):

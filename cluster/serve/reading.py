@@ -72,10 +72,10 @@ class Reader:
     def blocks(self, first: int | None, last: int | None) -> list[BlockRecord]:
         """Blocks from `first` to `last`, at most MOST_BLOCKS; by default the last twenty.
 
-        StoreError where there is no such block, Pruned where its extrinsics were given up.
+        Raises Pruned where the extrinsics of one of them were given up.
         """
         with self._reading() as chain:
-            top = chain.head.height if last is None else last
+            top = chain.head.height if last is None else min(last, chain.head.height)
             least = max(0, chain.pruned_height + 1 if chain.pruned_height else 0)
             low = max(least, top - 19) if first is None else first
             return [

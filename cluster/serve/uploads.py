@@ -8,6 +8,7 @@ Invariants:
   comes too slowly, ends, and what it reserved is free again.
 """
 
+import contextlib
 import shutil
 import threading
 import time
@@ -267,7 +268,7 @@ class Uploads:
     def _remove(self, upload: Upload) -> None:
         with upload.lock:
             del self._uploads[upload.payer, upload.hash]
-            shutil.rmtree(upload.folder, ignore_errors=True)
+            _take_away(upload.folder)
 
     def _take_up(self, folder: Path) -> None:
         """Go on with what lies in a folder; what a crash left half laid out is taken away."""
@@ -275,7 +276,7 @@ class Uploads:
             record = msgspec.msgpack.decode((folder / "record").read_bytes(), type=Record)
             upload = Upload(folder, record, self._clock())
         except (OSError, msgspec.MsgspecError, ModelRefused):
-            shutil.rmtree(folder, ignore_errors=True)
+            _take_away(folder)
             return
         self._uploads[upload.payer, upload.hash] = upload
 
@@ -303,6 +304,13 @@ def _lay_out(uploads: Path, record: Record, manifest: Manifest) -> Path:
     except OSError as error:
         raise ClusterError(f"the upload could not be laid out in {folder}: {error}") from error
     return folder
+
+
+def _take_away(folder: Path) -> None:
+    """Remove an upload's folder, and its key's where that was the last."""
+    shutil.rmtree(folder, ignore_errors=True)
+    with contextlib.suppress(OSError):
+        folder.parent.rmdir()
 
 
 def _read_outcome(folder: Path) -> Outcome | None:

@@ -68,7 +68,7 @@ class Target(msgspec.Struct, frozen=True):
 
 
 class Gateway:
-    """The plain class behind the gateway actor."""
+    """The plain class behind the gateway actor. None of its methods is a coroutine: Ray would make all of them so."""
 
     def __init__(self, settings: GatewaySettings) -> None:
         self._settings = settings
@@ -87,29 +87,35 @@ class Gateway:
             first, for each target why it has no answer, or None; then for each target its answers to all queries, none
             where one of them failed.
         """
-        outcomes = asyncio.run(self._ask_all(targets, deadline_s, queries))
+        settings = self._settings
+        asking = _ask_all(targets, deadline_s, queries, self._keypair, settings.at_once, settings.allow_private)
+        outcomes = asyncio.run(asking)
         failures = [outcome if isinstance(outcome, Failure) else None for outcome in outcomes]
         return [failures, *([] if isinstance(outcome, Failure) else outcome for outcome in outcomes)]
 
-    async def _ask_all(
-        self, targets: Sequence[Target], deadline_s: float, queries: Sequence[Query]
-    ) -> list[list[Answer] | Failure]:
-        slots = asyncio.Semaphore(self._settings.at_once)
-        own_s = share_s(len(targets), self._settings.at_once, deadline_s)
 
-        async def ask(target: Target) -> list[Answer] | Failure:
-            async with slots:
-                try:
-                    return await ask_target(
-                        target, queries, self._keypair, deadline_s=own_s, allow_private=self._settings.allow_private
-                    )
-                except EndpointRefused as refused:
-                    return Failure(_REASONS.get(refused.code, Reason.INVALID), refused.sentence)
-                except Exception as error:
-                    # What no rule foresees is this peer's alone too.
-                    return Failure(Reason.INVALID, f"asking the endpoint failed with {type(error).__name__}")
+async def _ask_all(
+    targets: Sequence[Target],
+    deadline_s: float,
+    queries: Sequence[Query],
+    keypair: Keypair,
+    at_once: int,
+    allow_private: bool,
+) -> list[list[Answer] | Failure]:
+    slots = asyncio.Semaphore(at_once)
+    own_s = share_s(len(targets), at_once, deadline_s)
 
-        return list(await asyncio.gather(*(ask(target) for target in targets)))
+    async def ask(target: Target) -> list[Answer] | Failure:
+        async with slots:
+            try:
+                return await ask_target(target, queries, keypair, deadline_s=own_s, allow_private=allow_private)
+            except EndpointRefused as refused:
+                return Failure(_REASONS.get(refused.code, Reason.INVALID), refused.sentence)
+            except Exception as error:
+                # What no rule foresees is this peer's alone too.
+                return Failure(Reason.INVALID, f"asking the endpoint failed with {type(error).__name__}")
+
+    return list(await asyncio.gather(*(ask(target) for target in targets)))
 
 
 def share_s(targets: int, at_once: int, deadline_s: float) -> float:

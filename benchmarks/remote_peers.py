@@ -123,9 +123,7 @@ def summarize(measured: dict[str, list[dict[str, Any]]], deadline_s: float) -> d
         "longest_query_s_while_misbehaving": max(line["query_s"] for line in hostile),
         "longest_query_s_while_honest": max(line["query_s"] for line in honest),
         "deadline_s": deadline_s,
-        "others_always_ok": all(
-            line["others"][name][0] == "ok" for line in hostile for name in ("rex", "ada", "grace")
-        ),
+        "others_always_ok": others == {"ok"},
         "all_audits_agree": all(line["audited"] for lines in measured.values() for line in lines),
     }
 

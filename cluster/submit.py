@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from cluster.config import OPERATOR
 from cluster.desk import Desk, Keys, default_name, open_desk
-from cluster.door import Delivered, Receipt, Registered
+from cluster.door import Delivered, Receipt, Registered, Terms
 from cluster.errors import SubmissionRefused
 from cluster.home import Home
 from cluster.home_door import read_settings
@@ -87,29 +87,21 @@ def submit_model(
 
 def _register(desk: Desk, asked: Asked) -> Submission:
     """A new neuron: its price is paid from a wallet, which the faucet fills in a home in development."""
-    terms = desk.terms
-    if asked.max_price_rao is None:
-        max_price_rao = min(PRICE_ROOM * terms.price_rao, terms.max_price_rao)
-    else:
-        max_price_rao = asked.max_price_rao
-    if terms.price_rao > max_price_rao:
-        raise Refusal(
-            "price_too_high",
-            f"registration costs {format_tao(terms.price_rao)} TAO now, above the {format_tao(max_price_rao)} accepted",
-        )
+    _accepted_rao(desk.terms, asked)
     wallet = desk.find_wallet(asked.wallet or asked.name)
     coldkey = wallet.coldkey(asked.secret(wallet))
-    needed_rao = (max_price_rao if desk.faucet else terms.price_rao) + asked.stake_rao
-    desk.grant_rao(coldkey.public, needed_rao)
+    desk.grant_rao(coldkey.public, desk.terms.price_rao + asked.stake_rao)
     keys = desk.choose_hotkey(wallet, asked.hotkey, asked.name)
     delivered = _deliver(desk, asked, keys, coldkey)
     with desk.queue():
+        terms = desk.door.terms()
+        most_rao = _accepted_rao(terms, asked)
+        needed_rao = (most_rao if desk.faucet else terms.price_rao) + asked.stake_rao
         granted_rao = desk.grant_rao(coldkey.public, needed_rao)
         calls: list[tuple[Call, Keypair]] = []
         if granted_rao:
             calls.append((Transfer(to=coldkey.public, amount_rao=granted_rao), desk.treasury()))
-        register = Register(hotkey=keys.hotkey.public, name=asked.name, max_price_rao=max_price_rao)
-        calls.append((register, coldkey))
+        calls.append((Register(hotkey=keys.hotkey.public, name=asked.name, max_price_rao=most_rao), coldkey))
         calls.append((_offer(asked, delivered), keys.hotkey))
         if asked.stake_rao:
             calls.append((AddStake(hotkey=keys.hotkey.public, amount_rao=asked.stake_rao), coldkey))
@@ -119,7 +111,20 @@ def _register(desk: Desk, asked: Asked) -> Submission:
     price_rao = None
     if receipts:
         price_rao = before_rao - desk.door.holdings(coldkey.public).free_rao - asked.stake_rao
-    return _submission(desk, asked, record, delivered, receipts, price_rao=price_rao, max_price_rao=max_price_rao)
+    return _submission(desk, asked, record, delivered, receipts, price_rao=price_rao, max_price_rao=most_rao)
+
+
+def _accepted_rao(terms: Terms, asked: Asked) -> int:
+    """The most that a registration may cost. Refusal `price_too_high` where it costs more now."""
+    most_rao = asked.max_price_rao
+    if most_rao is None:
+        return min(PRICE_ROOM * terms.price_rao, terms.max_price_rao)
+    if terms.price_rao > most_rao:
+        raise Refusal(
+            "price_too_high",
+            f"registration costs {format_tao(terms.price_rao)} TAO now, above the {format_tao(most_rao)} accepted",
+        )
+    return most_rao
 
 
 def _renew(desk: Desk, asked: Asked, neuron: Registered | None, keys: Keys, waits: Record | None) -> Submission:
@@ -223,17 +228,17 @@ def _submission(
     """What came of it, with what the ledger has of the neuron by now."""
     hotkey = desk.keys_of(record).hotkey.public
     neuron = next((neuron for neuron in desk.door.neurons() if neuron.hotkey == hotkey), None)
-    valued_epoch = desk.terms.epoch + 1
-    if not record.extrinsics:
-        state: State = "unchanged"
-        valued_epoch = neuron.published_epoch if neuron and neuron.manifest else valued_epoch
-    elif not receipts:
-        state = "queued"
-    else:
-        new = max_price_rao is not None
-        state = "registered" if new else "served" if asked.endpoint else "published"
-        # A block of any kind takes an endpoint, but only an open block is before its epoch's questions.
-        valued_epoch = max(valued_epoch, receipts[-1].epoch)
+    valued_epoch = desk.door.terms().epoch + 1
+    if neuron is not None and neuron.manifest is not None and neuron.manifest.hex() == record.manifest:
+        valued_epoch = neuron.published_epoch
+    elif receipts:
+        # A block of any kind takes an endpoint; an open block, which a new neuron needs, is before its epoch's questions.
+        valued_epoch = receipts[-1].epoch + (max_price_rao is None)
+    state: State = "queued"
+    if receipts:
+        state = "registered" if max_price_rao is not None else "served" if asked.endpoint else "published"
+    elif not record.extrinsics:
+        state = "unchanged"
     return Submission(
         network=desk.terms.network,
         name=asked.name,

@@ -232,7 +232,7 @@ def _submission(
     if neuron is not None and neuron.manifest is not None and neuron.manifest.hex() == record.manifest:
         valued_epoch = neuron.published_epoch
     elif receipts:
-        # A block of any kind takes an endpoint; an open block, which a new neuron needs, is before its epoch's questions.
+        # A block of any kind takes an endpoint; an open block, which a new neuron needs, comes before the questions.
         valued_epoch = receipts[-1].epoch + (max_price_rao is None)
     state: State = "queued"
     if receipts:

@@ -16,7 +16,7 @@ from torch import Tensor
 from models.value.bits import used_spans
 from models.value.cells import out_of_fold_cells
 from models.value.events import Array, per_byte
-from models.value.fit import fit_pieces
+from models.value.fit import TOLERANCE, excess, fit_pieces
 from models.value.table import Index, Table
 from models.value.values import ADMISSION_ERRORS, Fitted
 
@@ -35,16 +35,26 @@ def fit_chain(table: Table, member_R: Index, remote_P: Index) -> tuple[Array, ND
     for peer in range(remote_P.size):
         tried = np.append(inside, members + peer)
         link_FSR = chain_KFSR[peer + 1]
-        link_FSR[:, :, tried] = fit_known(table, known_R[tried], KNOWN_TOLERANCE, base_FSR[:, :, tried])
-        # Where the peer has no weight nothing was learnt: what is left is the rounding of the solver.
-        idle_FS = link_FSR[:, :, members + peer] == 0.0
-        link_FSR[idle_FS] = base_FSR[idle_FS]
+        link_FSR[:, :, tried] = _fit_link(table, known_R[tried], base_FSR[:, :, tried])
         link_M = known_out_of_fold(table, known_R, link_FSR)
         gain_1, gain_se_1 = per_byte(table.events, _gain_sums(table, known_M, link_M)[None])
         kept_P[peer] = gain_1[0] > ADMISSION_ERRORS * gain_se_1[0]
         if kept_P[peer]:
             base_FSR, inside, known_M = link_FSR, tried, link_M
     return chain_KFSR, kept_P
+
+
+def _fit_link(table: Table, rows_R: Index, base_FSR: Array) -> Array:
+    """Weights [2, S, R] with one row more than the base has; the base's, to the last bit, in a cell where the row could
+    add no more than TOLERANCE: so a copy gains exactly nothing.
+    """
+    link_FSR = base_FSR.copy()
+    for cell in out_of_fold_cells(table.events):
+        pieces, start = table.pieces(cell.fit, rows_R), base_FSR[cell.fold, cell.strata[0]]
+        if excess(pieces, start) > TOLERANCE:
+            fit = fit_pieces(pieces, start=start, tolerance=KNOWN_TOLERANCE)
+            link_FSR[cell.fold, list(cell.strata)] = fit.weights_N
+    return link_FSR
 
 
 def fit_known(table: Table, rows_R: Index, tolerance: float = KNOWN_TOLERANCE, start_FSR: Array | None = None) -> Array:

@@ -225,7 +225,8 @@ class PlainNetwork:
     def ask(self) -> list[Answer]:
         """Have every version answer every validator's query."""
         queries = [validator.draw(self.epoch) for validator in self.validators.values()]
-        return [answer for row in self.keeper.view().rows for answer in self.answers(row.manifest, row.uid, queries)]
+        rows = [row for row in self.keeper.view().rows if not row.remote]
+        return [answer for row in rows for answer in self.answers(row.manifest, row.uid, queries)]
 
     def answers(self, version: bytes, uid: int, queries: Sequence[Query]) -> list[Answer]:
         hotkey = self.keeper.view().neurons[uid].hotkey

@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 from models.value.accounts import (
     FULL_CREDIT,
     NANO,
+    approach,
     divide_largest_remainder,
     fade,
     keep_books,
@@ -86,6 +87,48 @@ def test_a_gain_within_its_error_credits_nobody_and_fades_nothing():
     assert books.credit_total == 0
     assert books.credits == {}
     assert books.accounts == {2: 9}
+
+
+def test_a_remote_peers_account_follows_what_it_adds_whatever_others_bring():
+    books = keep_books(
+        gain=10**8,
+        gain_se=0,
+        new_bits={1: 10**8},
+        new_bits_se={1: 5},
+        accounts_before={4: 0, 6: 1000, 8: 1000},
+        answered={1, 4, 6},
+        remote_bits={4: 10**8, 6: 0},
+        remote_bits_se={4: 10**6, 6: 7},
+    )
+    assert books.credits == {1: 10**8}
+    assert books.remote_credits == {4: 98 * 10**6, 6: 0}
+    assert books.new_bits == {1: 10**8, 4: 10**8, 6: 0}
+    assert books.new_bits_se == {1: 5, 4: 10**6, 6: 7}
+    faded = fade(1000, FULL_CREDIT)
+    assert books.accounts == {1: 10**8, 4: approach(0, 98 * 10**6), 6: faded, 8: faded}
+    assert books.votes == {1: 65535, 4: 65535 * approach(0, 98 * 10**6) // 10**8}
+
+
+@settings(max_examples=50, deadline=None)
+@given(account=amounts, credit=amounts)
+def test_an_account_approaches_the_credit_and_never_passes_it(account, credit):
+    after = approach(account, credit)
+    assert min(account, credit) - 2 <= after <= max(account, credit)
+    assert approach(account, credit + 1) >= after
+
+
+@settings(max_examples=50, deadline=None)
+@given(accounts=by_uid, remote=by_uid, answered=st.sets(st.integers(0, 255)))
+def test_remote_peers_change_no_other_account(accounts, remote, answered):
+    common = {"gain": 10**6, "gain_se": 10, "new_bits": {}, "new_bits_se": {}}
+    alone = keep_books(**common, accounts_before=accounts, answered=answered)
+    errors = dict.fromkeys(remote, 3)
+    beside = keep_books(
+        **common, accounts_before=accounts, answered=answered, remote_bits=remote, remote_bits_se=errors
+    )
+    others = {uid: amount for uid, amount in beside.accounts.items() if uid not in remote}
+    assert others == {uid: amount for uid, amount in alone.accounts.items() if uid not in remote}
+    assert (beside.gain, beside.credit_total, beside.credits) == (alone.gain, alone.credit_total, alone.credits)
 
 
 def test_a_new_validator_starts_from_the_stake_weighted_median():

@@ -82,6 +82,10 @@ def test_values_follow_from_the_evidence_without_fitting(voted):
         ("differs", "matrix", (3, slice(0, 200)), 0),
         ("not mixtures", "chain", (0, 0, 0, 0), -0.1),
         ("not mixtures", "p", (0, 0, 0), float("nan")),
+        ("remote_gain_P differs", "remote_gain", 0, 0.9),
+        ("remote_gain_P differs", "remote_gain", 1, 1e-3),
+        ("remote_gain_se_P differs", "remote_gain_se", 0, 1e-6),
+        ("counts somebody who was not admitted", "remote_gain", 0, -1.0),
     ],
 )
 def test_an_audit_finds_what_was_changed(voted, sentence, name, index, value):
@@ -96,6 +100,36 @@ def test_an_audit_finds_weights_that_are_not_the_best(voted):
     p_FSB[..., 2] += 0.05
     found = audit(with_column(evidence, "p", p_FSB))
     assert any("certificate" in line for line in found)
+
+
+@pytest.mark.parametrize("link", [0, 1, 2])
+def test_an_audit_finds_a_link_that_is_not_the_best(voted, link):
+    evidence = voted[2]
+    chain_KFSR = evidence.array("chain").copy()
+    chain_KFSR[link, ..., 0] += 0.05
+    chain_KFSR[link, ..., 1] -= 0.05
+    chain_KFSR = np.maximum(chain_KFSR, 0)
+    found = audit(with_column(evidence, "chain", chain_KFSR / chain_KFSR.sum(axis=-1, keepdims=True)))
+    assert any("certificate" in line for line in found)
+
+
+def test_an_audit_finds_a_remote_peer_in_a_link_before_it(voted):
+    evidence = voted[2]
+    chain_KFSR = evidence.array("chain").copy()
+    chain_KFSR[0] = chain_KFSR[1]
+    assert audit(with_column(evidence, "chain", chain_KFSR)) == [
+        "what was known before a remote peer was tried counts somebody who was not admitted before it"
+    ]
+
+
+@pytest.mark.parametrize("name", ["remote_credits", "new_bits", "new_bits_se", "accounts"])
+def test_an_audit_finds_what_a_remote_peer_was_given(voted, name):
+    evidence = voted[2]
+    given = getattr(evidence.books, name) | {1: 10**9 + 1}
+    books = msgspec.structs.replace(evidence.books, **{name: given})
+    assert audit(msgspec.structs.replace(evidence, books=books)) == [
+        "credits, accounts or votes do not follow from the recorded values"
+    ]
 
 
 def test_an_audit_finds_votes_that_do_not_follow(voted):
@@ -148,6 +182,7 @@ def test_fields_that_are_wrong_are_refused(voted, sentence, change):
         ("dimensions", "uid", lambda column: Column([1, *column.shape], column.data)),
         ("other columns", "uid", lambda column: Column([column.shape[0] - 1], column.data[:-4])),
         ("shape needs", "uid", lambda column: Column(column.shape, column.data[:-1])),
+        ("not of the round's", "remote", lambda column: Column(column.shape, bytes(len(column.data)))),
         ("not of the round's", "member", lambda column: Column(column.shape, bytes(len(column.data)))),
         ("not new", "admitted", lambda column: Column(column.shape, bytes(len(column.data)))),
         ("not in the round", "collective_row", lambda column: Column(column.shape, b"\x7f" * len(column.data))),
@@ -166,7 +201,9 @@ def test_columns_that_do_not_fit_are_refused(voted, sentence, name, column):
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), 1e300])
-@pytest.mark.parametrize("name", ["summary", "trial_gain", "trial_gain_se", "new_bits", "new_bits_se"])
+@pytest.mark.parametrize(
+    "name", ["summary", "remote_gain", "remote_gain_se", "trial_gain", "trial_gain_se", "new_bits", "new_bits_se"]
+)
 def test_values_that_could_not_be_booked_are_refused(voted, name, value):
     with pytest.raises(EvidenceError, match=f"column {name}"):
         decode_evidence(encode_evidence(changed(voted[2], name, 0, value)))

@@ -85,13 +85,14 @@ def read_config(folder: Path) -> dict[str, Any]:
 
 
 def read_object(path: Path) -> dict[str, Any]:
-    """The object in a JSON file. Raises ModelRefused with code `config`."""
+    """The object in a JSON file. Raises ModelRefused with code `config`, or `tokenizer` for the files of one."""
+    code = "config" if path.name == CONFIG_FILE else "tokenizer"
     try:
         content = json.loads(path.read_text("utf-8"))
     except (OSError, ValueError, RecursionError) as error:
-        raise ModelRefused("config", f"{path} is not JSON ({error})") from None
+        raise ModelRefused(code, f"{path} is not JSON ({error})") from None
     if not isinstance(content, dict):
-        raise ModelRefused("config", f"{path} is not a JSON object")
+        raise ModelRefused(code, f"{path} is not a JSON object")
     return content
 
 

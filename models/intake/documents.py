@@ -68,10 +68,11 @@ def parse_document(data: bytes, name: str) -> dict[str, Any]:
 
 def once_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """The object of these pairs. Raises Repeated."""
-    content = dict(pairs)
-    if len(content) < len(pairs):
-        names = [name for name, _ in pairs]
-        raise Repeated(next(name for name in content if names.count(name) > 1)[:80])
+    content: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in content:
+            raise Repeated(name[:80])
+        content[name] = value
     return content
 
 

@@ -75,12 +75,13 @@ def collect_remotes(run: Run, work: Work, asking: Asking | None) -> None:
         return
     run.show.step(f"waiting for {len(asking.targets)} remote peers")
     try:
-        outcomes: list[Failure | None] = ray.get(
-            asking.receipt, timeout=max(0.0, asking.due + GRACE_S - time.monotonic())
-        )
+        left_s = max(0.0, asking.due - time.monotonic())
+        outcomes: list[Failure | None] = ray.get(asking.receipt, timeout=left_s + GRACE_S)
     except RayError as error:
         if isinstance(error, GetTimeoutError):
             ray.kill(asking.gateway, no_restart=False)
+            # Its call's end says that the process is gone: what is asked from now on is asked of the next one.
+            ray.wait([asking.receipt], timeout=GRACE_S)
         what = "died" if isinstance(error, RayActorError) else f"failed with {type(error).__name__}"
         outcomes = [Failure(Reason.DEAD, f"the network's own gateway {what}")] * len(asking.targets)
     for target, answers, outcome in zip(asking.targets, asking.answers, outcomes, strict=True):

@@ -78,14 +78,15 @@ def measure(folder: Path, overrides: list[str], score: list[str]) -> list[dict[s
         Wallet.create(home.wallets, name)
     models = [train_remote(network, home, folder / str(seed), seed=seed) for seed in (1, 2)]
     file = folder / "behaviour"
-    show = Conductor(file, score)
+    file.write_text("honest")
     with (
         running_peer(models[0], home, genesis, "rex") as rex,
         running_peer(models[1], home, genesis, "mallory") as upstream,
         running_hostile(file, upstream, home, "mallory") as mallory,
     ):
-        join(home, genesis, "mallory", mallory)
-        join(home, genesis, "rex", rex)
+        join(home, "mallory", mallory)
+        join(home, "rex", rex)
+        show = Conductor(file, score)
         run_network(network, home, epochs=len(score), show=show)
     taoray.verify(home.folder)
     lines = []

@@ -8,16 +8,16 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from cluster.config import OPERATOR, Network
+import msgspec
+
+import taoray
+from cluster.config import Network
 from cluster.founding import found
 from cluster.home import Home
-from cluster.home_door import HomeDoor
 from cluster.report import EpochRecord
 from cluster.show import Quiet
-from ledger.extrinsics import Call, Register, Serve, encode_extrinsic, sign_extrinsic
 from ledger.genesis import Genesis
-from ledger.keys import Keypair, encode_address
-from ledger.wallet import Wallet
+from ledger.keys import encode_address
 from models.host.architectures import Architecture, build_model
 from models.host.folders import save_model
 from models.text.prepare import prepare_corpus
@@ -27,7 +27,6 @@ from models.train.settings import TrainSettings
 
 ROOT = Path(__file__).parents[1]
 START_S = 120.0
-VALID_BLOCKS = 100
 LESSONS = TrainSettings(steps=150, batch=16, page_bytes=128, learning_rate=5e-3)
 ARCHITECTURE = Architecture("llama", hidden=48, layers=2, heads=4)
 
@@ -38,6 +37,7 @@ def found_home(network: Network, home: Home) -> Genesis:
     prepare_corpus(
         network.data, home.text, window_bytes=network.query.window_bytes, minimum_windows=network.query.windows
     )
+    home.resolved.write_bytes(msgspec.json.encode(network))
     return found(network, home)
 
 
@@ -59,28 +59,9 @@ def train_remote(network: Network, home: Home, folder: Path, *, seed: int, strat
     return folder
 
 
-def join(home: Home, genesis: Genesis, name: str, endpoint: str) -> None:
-    """Queue the registration of a remote peer whose wallet has its name; the treasury pays."""
-    door = HomeDoor(home)
-    try:
-        hotkey = Wallet.open(home.wallets, name).hotkey()
-        price_rao = genesis.parameters.registration_price_max_rao
-        treasury = Wallet.open(home.wallets, OPERATOR).coldkey()
-        _send(door, genesis, Register(hotkey=hotkey.public, name=name, max_price_rao=price_rao), treasury)
-        _send(door, genesis, Serve(endpoint=endpoint), hotkey)
-    finally:
-        door.close()
-
-
-def _send(door: HomeDoor, genesis: Genesis, call: Call, signer: Keypair) -> None:
-    extrinsic = sign_extrinsic(
-        call,
-        signer,
-        genesis_hash=genesis.hash,
-        nonce=door.holdings(signer.public).next_nonce,
-        valid_until=door.terms().height + VALID_BLOCKS,
-    )
-    door.send(encode_extrinsic(extrinsic))
+def join(home: Home, name: str, endpoint: str) -> None:
+    """Submit a remote peer whose wallet has its name: it is asked a question first, so it has to answer."""
+    taoray.submit(endpoint, name=name, wallet=name, home=home.folder)
 
 
 def running_peer(model: Path, home: Home, genesis: Genesis, wallet: str) -> "Running":

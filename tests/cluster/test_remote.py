@@ -41,14 +41,15 @@ def test_remote_peers_earn_by_what_they_say(tiny_toml: Path, tmp_path: Path) -> 
         Wallet.create(home.wallets, name)
     models = [train_remote(network, home, tmp_path / str(seed), seed=seed) for seed in (1, 2)]
     file = tmp_path / "behaviour"
-    show = Conductor(file, [*SCORE])
+    file.write_text("honest")
     with (
         running_peer(models[0], home, genesis, "rex") as rex,
         running_peer(models[1], home, genesis, "mallory") as upstream,
         running_hostile(file, upstream, home, "mallory") as mallory,
     ):
-        join(home, genesis, "mallory", mallory)
-        join(home, genesis, "rex", rex)
+        join(home, "mallory", mallory)
+        join(home, "rex", rex)
+        show = Conductor(file, [*SCORE])
         run_network(network, home, epochs=len(SCORE), show=show)
     for record, (behaviour, (status, reason)) in zip(show.records, SCORE.items(), strict=True):
         neurons = {neuron.name: neuron for neuron in record.neurons}

@@ -3,12 +3,14 @@
 Invariants:
 * it keeps nothing that another could not load again: versions come from the store by hash, so after a crash it, or
   any other host, answers the same;
-* answers are signed by the hotkey of the peer that published the version, or by the operator's where that peer is gone;
+* versions of one shape are answered for in one batch, and where that cannot be one by one, which the receipt says;
+* answers are signed by the hotkey of the peer that published the version, or by the operator's where that is not here;
 * it judges nothing: what a model says is passed on as it is.
 """
 
 import os
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,11 +19,14 @@ import torch
 
 from actors.miner import Job, make_version
 from actors.wire import Answer, Query, Said, WireError, check_query, sign_answer
+from ledger.genesis import Panel
 from ledger.keys import Keypair
 from ledger.wallet import Wallet
+from models.host.hosted import Hosted
 from models.host.library import Library
-from models.host.next_byte import next_byte
-from models.host.score import score_windows
+from models.host.next_byte import next_byte_together
+from models.host.score import score_together
+from models.host.stacked import StackError
 from models.store import Store
 from models.text.align import Scores, take_windows
 from models.text.corpus import Corpus
@@ -38,6 +43,7 @@ class HostSettings(msgspec.Struct, frozen=True, kw_only=True):
     device: str
     threads: int
     capacity_bytes: int
+    depot: str = ""
 
 
 class Part(msgspec.Struct, frozen=True):
@@ -49,19 +55,30 @@ class Part(msgspec.Struct, frozen=True):
 
 
 class ScoreRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """One request to one version: parts of several validators' queries, answered together."""
+    """One request to some versions, of one shape where there are several: parts of several validators' queries,
+    answered together. `wallets`: who signs for each version.
+    """
 
-    version: bytes
-    wallet: str
+    versions: tuple[bytes, ...]
+    wallets: tuple[str, ...]
     parts: tuple[Part, ...]
 
 
 @dataclass(frozen=True)
 class ScoreReceipt:
-    """What the pool learns of a batch: how many windows were scored in how many seconds."""
+    """What the pool learns of a batch.
+
+    Attributes:
+        windows: how many were scored, of each version.
+        seconds: that it took, loading included.
+        size_bytes: what each version occupies in memory by itself, an adapter without its base.
+        apart: why several versions were answered for one by one; empty where they were not.
+    """
 
     windows: int
     seconds: float
+    size_bytes: dict[bytes, int]
+    apart: str = ""
 
 
 @dataclass(frozen=True)
@@ -80,7 +97,7 @@ class Host:
         torch.set_num_threads(settings.threads)
         self._settings = settings
         self._device = _device(settings.device)
-        self._store = Store(Path(settings.store))
+        self._store = Store(Path(settings.store), settings.depot)
         self._library = Library(self._store, device=self._device, capacity_bytes=settings.capacity_bytes)
         self._corpus = Corpus.open(Path(settings.corpus))
         self._hotkeys: dict[str, Keypair] = {}
@@ -90,11 +107,11 @@ class Host:
         return os.getpid()
 
     def score(self, request: ScoreRequest, *queries: Query) -> tuple[ScoreReceipt, list[Answer]]:
-        """Answer a request; one signed answer a part.
+        """Answer a request; one signed answer a version and part, a version's one after another.
 
         Raises:
             WireError: a query is not what it claims to be.
-            StoreError, ModelRefused, TextError: the version cannot be loaded, or cannot read the text.
+            StoreError, ModelRefused, TextError: a version cannot be loaded, or cannot read the text.
         """
         began = time.perf_counter()
         for query in queries:
@@ -104,23 +121,43 @@ class Host:
         texts = [
             text.tobytes() for part in request.parts for text in queries[part.query].text_WT[part.first : part.last]
         ]
-        hosted = self._library.hosted(request.version)
-        said: Said = score_windows(hosted, texts) if queries[0].panel == "segments" else next_byte(hosted, texts)
-        keypair = self._hotkey(request.wallet)
+        said, apart = self._say(request.versions, queries[0].panel, texts)
+        answers = [
+            answer
+            for version, wallet, own in zip(request.versions, request.wallets, said, strict=True)
+            for answer in self._sign(version, wallet, request.parts, queries, own)
+        ]
+        sizes = {version: self._library.size_bytes(version) for version in request.versions}
+        return ScoreReceipt(len(texts), time.perf_counter() - began, sizes, apart), answers
+
+    def _say(self, versions: Sequence[bytes], panel: Panel, texts: Sequence[bytes]) -> tuple[list[Said], str]:
+        """What each version says of the texts; and, where they were asked one by one, why."""
+        apart = ""
+        if len(versions) > 1:
+            try:
+                return _speak(self._library.stacked(versions), panel, texts), apart
+            except (StackError, torch.OutOfMemoryError) as error:
+                apart = str(error).partition("\n")[0]
+        return [said for version in versions for said in _speak(self._library.hosted(version), panel, texts)], apart
+
+    def _sign(
+        self, version: bytes, wallet: str, parts: Sequence[Part], queries: Sequence[Query], said: Said
+    ) -> list[Answer]:
+        keypair = self._hotkey(wallet)
         answers, row = [], 0
-        for part in request.parts:
+        for part in parts:
             last = row + part.last - part.first
             answers.append(
                 sign_answer(
                     keypair,
                     query=queries[part.query].digest,
-                    version=request.version,
+                    version=version,
                     first=part.first,
                     said=take_windows(said, row, last) if isinstance(said, Scores) else said[row:last],
                 )
             )
             row = last
-        return ScoreReceipt(row, time.perf_counter() - began), answers
+        return answers
 
     def work(self, job: Job) -> JobReceipt:
         """Do a peer's job of this epoch. Raises as `make_version` does."""
@@ -133,6 +170,10 @@ class Host:
         if wallet not in self._hotkeys:
             self._hotkeys[wallet] = Wallet.open(Path(self._settings.wallets), wallet).hotkey()
         return self._hotkeys[wallet]
+
+
+def _speak(hosted: Hosted, panel: Panel, texts: Sequence[bytes]) -> list[Said]:
+    return [*(score_together(hosted, texts) if panel == "segments" else next_byte_together(hosted, texts))]
 
 
 def _device(wanted: str) -> str:

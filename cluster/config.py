@@ -52,7 +52,7 @@ class Questions(Struct, frozen=True, forbid_unknown_fields=True):
             last byte, and answer the distribution of that byte). Fixed at genesis.
         windows: how many each validator draws.
         window_bytes: their length; in segments the first byte is context, in next_byte the last is asked for.
-        request: windows in one call to a host, of all validators together.
+        request: windows in one call to a host, of all validators and all versions of a stack together.
     """
 
     panel: Panel = "segments"
@@ -62,13 +62,20 @@ class Questions(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Placement(Struct, frozen=True, forbid_unknown_fields=True):
-    """`[placement]`: the hosts, and what each may use."""
+    """`[placement]`: the hosts, and what each may use.
+
+    Attributes:
+        gpus_per_host: as Ray counts them; hosts may share one.
+        capacity_mib: weights that a host holds at a time; what does not fit comes and goes.
+        stack: versions of one shape that are asked as one batch, at most; 1: each alone.
+    """
 
     hosts: Annotated[int, Meta(ge=1, le=1024)] = 2
     threads: Annotated[int, Meta(ge=1, le=256)] = 1
     device: Annotated[str, Meta(pattern=r"^(auto|cpu|cuda)$")] = "auto"
     gpus_per_host: Annotated[float, Meta(ge=0, le=8)] = 0.0
     capacity_mib: Positive = 1024
+    stack: Annotated[int, Meta(ge=1, le=1024)] = 8
 
 
 class Deadlines(Struct, frozen=True, forbid_unknown_fields=True):

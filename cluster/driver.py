@@ -22,14 +22,17 @@ from cluster.errors import HomeInUse
 from cluster.founding import check_text, find_genesis, found
 from cluster.home import Home
 from cluster.jobs import enlist, train
+from cluster.keeping import forget_unused
 from cluster.lease import Lease, hold_lease
 from cluster.place.crew import end_crew, start_crew
+from cluster.place.packing import Packing
 from cluster.place.ray import joined_ray
 from cluster.questions import ask_versions, draw
 from cluster.report import EpochRecord, Seconds, append_epoch, epoch_record, neuron_records
 from cluster.run import Run, Work, wallets_by_hotkey
 from cluster.sealing import make_final, seal
 from cluster.show import Quiet, Show
+from models.store import Store
 from models.text.prepare import prepare_corpus
 
 
@@ -87,7 +90,8 @@ def run_network(
             show.step("starting the actors")
             crew = start_crew(network, home, genesis, host_class=host_class)
             try:
-                run = Run(network, home, genesis, crew, show, wallets_by_hotkey(network, home))
+                packing = Packing(Store(home.store, network.storage.depot), home.placement, network.placement)
+                run = Run(network, home, genesis, crew, show, wallets_by_hotkey(network, home), packing)
                 records = tuple(_epoch(run, lease) for _ in range(epochs))
                 position, supply = run.position(), run.view().supply
                 return Outcome(records, position.height, position.block_hash, supply.issuance_rao)
@@ -183,6 +187,7 @@ def _close(run: Run, work: Work) -> None:
             present, lambda name, handle: handle.finding.remote(work.epoch), deadline_s=deadline_s
         )
     seal(run, work, "close")
+    forget_unused(run)
 
 
 _STEPS: dict[Step, Callable[[Run, Work], None]] = {
@@ -204,6 +209,7 @@ def _record(run: Run, work: Work) -> EpochRecord:
         for name, finding in work.findings.items()
         if name in uids and uids[name].revealed_epoch == work.epoch
     }
+    adapters = {n.manifest for n in view.neurons if n.manifest is not None and run.packing.is_adapter(n.manifest)}
     seconds = {step: round(work.seconds.get(step, 0.0), 3) for step in Step}
     return epoch_record(
         epoch=work.epoch,
@@ -218,5 +224,5 @@ def _record(run: Run, work: Work) -> EpochRecord:
             close=seconds[Step.OPEN] + seconds[Step.CLOSE],
         ),
         findings=findings,
-        neurons=neuron_records(view.neurons, view.stakes_rao, findings, work.epoch),
+        neurons=neuron_records(view.neurons, view.stakes_rao, findings, work.epoch, adapters),
     )

@@ -72,6 +72,11 @@ class Home:
         return self.folder / "network.json"
 
     @property
+    def placement(self) -> Path:
+        """Which host answered for which versions in the last epoch."""
+        return self.folder / "placement.json"
+
+    @property
     def epochs(self) -> Path:
         """One JSON line an epoch: what the report says of it."""
         return self.folder / "epochs.jsonl"

@@ -18,12 +18,14 @@ from actors.seam import Handle, Reference
 from cluster.calls import ask_one
 from cluster.config import PeerEntry
 from cluster.home_door import queueing
+from cluster.place.plan import plan_hosts
 from cluster.records import records_of
 from cluster.run import Run, Work
 from ledger.entries import Neuron
 from ledger.extrinsics import Call, Publish, Register, encode_extrinsic, sign_extrinsic
 from ledger.keys import Keypair
 from ledger.wallet import Wallet
+from models.host.architectures import parameter_count
 
 VALID_BLOCKS = 12
 """For how many blocks a registration or publication stays valid: a few epochs, should the run be interrupted."""
@@ -143,17 +145,17 @@ def _model_seed(run: Run, name: str) -> int:
 
 
 def _do(run: Run, jobs: dict[str, Job]) -> dict[str, JobReceipt]:
-    """Have the hosts do the jobs, at home where they can; returns the receipts by peer."""
+    """Have the hosts do the jobs, each about as much; returns the receipts by peer."""
 
     def send(host: Handle, task: Task) -> Sequence[Reference]:
         return (host.work.remote(jobs[task.key.decode()]),)
 
+    sizes = {name: parameter_count(job.architecture) if job.architecture else 1 for name, job in jobs.items()}
+    plan = plan_hosts(sizes, run.network.placement.hosts)
     done = run.crew.pool.run(
         [Task(name.encode()) for name in jobs],
         send,
-        homes={
-            host: frozenset(name.encode() for name in peers if name in jobs) for host, peers in run.crew.plan.items()
-        },
+        homes={host: frozenset(name.encode() for name in names) for host, names in plan.items()},
         task_deadline_s=run.network.deadlines.train_s,
         deadline_s=run.network.deadlines.train_s,
         progress=run.show.advance,

@@ -1,21 +1,26 @@
 """The query phase: validators' windows joined into batches, asked of every version, answered by reference.
 
 Invariants:
-* a batch is for one version and may hold windows of several validators; each part is answered and signed apart;
+* a batch is for the versions of one stack and may hold windows of several validators; each version's answer to each
+  is signed apart;
+* a stack that fails for any reason is asked again version by version, so none costs another its answer;
 * versions without an answer are named with the reason, and nobody waits for them.
 """
 
-from collections.abc import Mapping, Sequence
+import hashlib
+import time
+from collections.abc import Iterable, Mapping, Sequence
 
 import ray
 
 from actors.dispatch import Task
 from actors.host import Part, ScoreRequest
 from actors.keeper import View
-from actors.rows import Row
+from actors.pool import Round
 from actors.seam import Handle, Reference
 from cluster.calls import ask_each
 from cluster.config import OPERATOR
+from cluster.place.plan import HostPlan
 from cluster.remotes import ask_remotes, collect_remotes
 from cluster.run import Run, Work
 
@@ -33,33 +38,73 @@ def draw(run: Run, work: Work) -> None:
 
 def ask_versions(run: Run, work: Work, view: View) -> None:
     """Have every version answer for every window."""
-    names = sorted(work.queries)
-    parts = join_parts([len(work.queries[name].text_WT) for name in names], run.network.query.request)
-    requests = make_requests(view, parts, run.wallets)
-    references = [ray.put(work.queries[name]) for name in names]
-
-    def send(host: Handle, task: Task) -> Sequence[Reference]:
-        call = host.score.options(num_returns=2)
-        answered: list[Reference] = call.remote(requests[task], *references)
-        return answered
-
+    references = [ray.put(work.queries[name]) for name in sorted(work.queries)]
     asking = ask_remotes(run, view, references)
-    run.show.step(f"asking {len(view.rows)} versions", len(requests))
-    deadlines = run.network.deadlines
-    work.scored = run.crew.pool.run(
-        list(requests),
-        send,
-        homes=_homes(run, view.rows, view),
-        task_deadline_s=deadlines.task_s,
-        deadline_s=deadlines.query_s,
-        progress=run.show.advance,
+    hosted = [row.manifest for row in view.rows if not row.remote]
+    plan = run.packing.plan(hosted)
+    work.scored = _ask_hosts(run, work, plan, signers(view, run.wallets), references)
+    names = {neuron.uid: neuron.name for neuron in view.neurons}
+    run.packing.learn(
+        work.epoch,
+        plan,
+        work.scored.receipts.values(),
+        work.scored.failures,
+        {row.manifest: names.get(row.uid, "") for row in view.rows},
     )
     collect_remotes(run, work, asking)
-    names_by_uid = {neuron.uid: neuron.name for neuron in view.neurons}
     for row in view.rows:
         if row.manifest in work.scored.failures:
             failure = work.scored.failures[row.manifest]
-            run.show.note(f"{names_by_uid.get(row.uid, 'a member')} is {failure.reason}: {failure.sentence}")
+            run.show.note(f"{names.get(row.uid, 'a member')} is {failure.reason}: {failure.sentence}")
+
+
+def _ask_hosts(
+    run: Run,
+    work: Work,
+    plan: Mapping[str, HostPlan],
+    wallets: Mapping[bytes, str],
+    queries: Sequence[Reference],
+) -> Round:
+    """Ask stack by stack, and then version by version what the stacks that failed left open."""
+    deadlines = run.network.deadlines
+    end = time.monotonic() + deadlines.query_s
+    windows = [len(work.queries[name].text_WT) for name in sorted(work.queries)]
+
+    def ask(how: str, stacks: Mapping[str, Sequence[tuple[bytes, ...]]]) -> Round:
+        every = [stack for own in stacks.values() for stack in own]
+        requests = make_requests(every, wallets, windows, run.network.query.request)
+
+        def send(host: Handle, task: Task) -> Sequence[Reference]:
+            call = host.score.options(num_returns=2)
+            answered: list[Reference] = call.remote(requests[task], *queries)
+            return answered
+
+        versions = sum(len(stack) for stack in every)
+        run.show.step(f"{how} {versions} version{'s' if versions > 1 else ''}", len(requests))
+        return run.crew.pool.run(
+            list(requests),
+            send,
+            homes={host: frozenset(stack_key(stack) for stack in own) for host, own in stacks.items()},
+            task_deadline_s=deadlines.task_s,
+            deadline_s=max(0.0, end - time.monotonic()),
+            progress=run.show.advance,
+        )
+
+    first = ask("asking", {host: [stack.versions for stack in own.stacks] for host, own in plan.items()})
+    stacks = {stack_key(stack.versions): stack.versions for own in plan.values() for stack in own.stacks}
+    broken = [version for key in first.failures for version in stacks[key] if len(stacks[key]) > 1]
+    failures = {key: failure for key, failure in first.failures.items() if len(stacks[key]) == 1}
+    if not broken:
+        return first
+    singly = {host: [(v,) for stack in own.stacks for v in stack.versions if v in broken] for host, own in plan.items()}
+    second = ask("one by one:", singly)
+    failures |= second.failures
+    return Round(first.receipts | second.receipts, first.payloads | second.payloads, failures)
+
+
+def stack_key(versions: Sequence[bytes]) -> bytes:
+    """The name of a stack among the pool's tasks: a version's own where it is alone."""
+    return versions[0] if len(versions) == 1 else hashlib.blake2b(b"".join(versions), digest_size=32).digest()
 
 
 def join_parts(windows: Sequence[int], batch: int) -> list[tuple[Part, ...]]:
@@ -86,26 +131,25 @@ def join_parts(windows: Sequence[int], batch: int) -> list[tuple[Part, ...]]:
 
 
 def make_requests(
-    view: View, parts: Sequence[tuple[Part, ...]], wallets: Mapping[bytes, str]
+    stacks: Iterable[tuple[bytes, ...]], wallets: Mapping[bytes, str], windows: Sequence[int], request: int
 ) -> dict[Task, ScoreRequest]:
-    """One request a version and batch, signed by the publisher's wallet where it is here, else by the operator's."""
-    hotkeys = {neuron.uid: neuron.hotkey for neuron in view.neurons}
+    """What is asked of each stack, in batches.
+
+    Args:
+        wallets: who signs for a version.
+        windows: how many each query has.
+        request: windows in one batch, all versions of a stack counted.
+    """
     return {
-        Task(row.manifest, index): ScoreRequest(
-            version=row.manifest,
-            wallet=wallets.get(hotkeys.get(row.uid, b""), OPERATOR),
-            parts=joined,
+        Task(stack_key(versions), index): ScoreRequest(
+            versions=versions, wallets=tuple(wallets.get(version, OPERATOR) for version in versions), parts=parts
         )
-        for row in view.rows
-        if not row.remote
-        for index, joined in enumerate(parts)
+        for versions in stacks
+        for index, parts in enumerate(join_parts(windows, max(1, request // len(versions))))
     }
 
 
-def _homes(run: Run, rows: Sequence[Row], view: View) -> dict[str, frozenset[bytes]]:
-    """Present versions live where their peer lives; versions that only the collective keeps live nowhere."""
-    names = {neuron.uid: neuron.name for neuron in view.neurons}
-    present = {names[row.uid]: row.manifest for row in rows if row.present and not row.remote}
-    return {
-        host: frozenset(present[peer] for peer in peers if peer in present) for host, peers in run.crew.plan.items()
-    }
+def signers(view: View, wallets: Mapping[bytes, str]) -> dict[bytes, str]:
+    """The wallet that signs for each version: its publisher's where it is here, else the operator's."""
+    hotkeys = {neuron.uid: neuron.hotkey for neuron in view.neurons}
+    return {row.manifest: wallets.get(hotkeys.get(row.uid, b""), OPERATOR) for row in view.rows if not row.remote}

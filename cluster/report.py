@@ -6,7 +6,7 @@ money is integers (RAO); nothing here is an input of anything that decides.
 
 import contextlib
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -19,6 +19,7 @@ from ledger.epoch.fixed import ONE_Q31
 from ledger.keys import encode_address
 
 Status = Literal["ok", "late", "dead", "invalid", "refused", "idle"]
+Kind = Literal["hosted", "adapter", "remote", "cohort", "validator"]
 
 
 class Seconds(Struct, frozen=True, kw_only=True):
@@ -45,7 +46,7 @@ class NeuronRecord(Struct, frozen=True, kw_only=True):
     uid: int
     name: str
     hotkey: str
-    kind: Literal["hosted", "adapter", "remote", "cohort", "validator"]
+    kind: Kind
     bits_per_byte: float | None
     new_bits: float | None
     new_bits_se: float | None
@@ -100,25 +101,42 @@ def weighted_mean(values: Sequence[float | None], weights: Sequence[int]) -> flo
 
 
 def neuron_records(
-    neurons: Sequence[Neuron], stakes_rao: Sequence[int], findings: Mapping[int, Finding], epoch: int
+    neurons: Sequence[Neuron],
+    stakes_rao: Sequence[int],
+    findings: Mapping[int, Finding],
+    epoch: int,
+    adapters: Collection[bytes] = (),
 ) -> tuple[NeuronRecord, ...]:
     """One record a neuron.
 
     Args:
         neurons: at the close block of `epoch`, by uid, and their stakes.
         findings: by the uid of the validator that revealed.
+        adapters: manifests of versions that are adapters.
     """
     stakes = {neuron.uid: stake for neuron, stake in zip(neurons, stakes_rao, strict=True)}
     weights = [max(1, stakes[uid]) for uid in findings]
     tables = [{found.uid: found for found in finding.neurons} for finding in findings.values()]
     return tuple(
-        _neuron_record(neuron, stakes[neuron.uid], [table.get(neuron.uid) for table in tables], weights, epoch)
+        _neuron_record(
+            neuron,
+            "adapter" if neuron.manifest in adapters else _kind(neuron),
+            stakes[neuron.uid],
+            [table.get(neuron.uid) for table in tables],
+            weights,
+            epoch,
+        )
         for neuron in neurons
     )
 
 
 def _neuron_record(
-    neuron: Neuron, stake_rao: int, found: Sequence[NeuronFinding | None], weights: Sequence[int], epoch: int
+    neuron: Neuron,
+    kind: Kind,
+    stake_rao: int,
+    found: Sequence[NeuronFinding | None],
+    weights: Sequence[int],
+    epoch: int,
 ) -> NeuronRecord:
     def mean(field: str) -> float | None:
         return weighted_mean([getattr(f, field) if f else None for f in found], weights)
@@ -128,7 +146,7 @@ def _neuron_record(
         uid=neuron.uid,
         name=neuron.name,
         hotkey=encode_address(neuron.hotkey),
-        kind=_kind(neuron),
+        kind=kind,
         bits_per_byte=mean("bits_per_byte"),
         new_bits=mean("new_bits"),
         new_bits_se=mean("new_bits_se"),
@@ -144,7 +162,7 @@ def _neuron_record(
     )
 
 
-def _kind(neuron: Neuron) -> Literal["hosted", "remote", "validator"]:
+def _kind(neuron: Neuron) -> Kind:
     """What a neuron is by what it stands for: a version, an endpoint, or votes."""
     if neuron.manifest is not None:
         return "hosted"

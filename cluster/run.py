@@ -11,6 +11,7 @@ from cluster.calls import ask_one
 from cluster.config import OPERATOR, Network
 from cluster.home import Home
 from cluster.place.crew import Crew
+from cluster.place.packing import Packing
 from cluster.show import Show
 from ledger.genesis import Genesis
 from ledger.wallet import Wallet
@@ -22,6 +23,7 @@ class Run:
 
     Attributes:
         wallets: names of the network's own wallets by hotkey: who can sign for a neuron.
+        packing: what is known of the versions that hosts answer for.
     """
 
     network: Network
@@ -30,6 +32,7 @@ class Run:
     crew: Crew
     show: Show
     wallets: Mapping[bytes, str]
+    packing: Packing
 
     def position(self) -> Position:
         """Where the ledger stands."""

@@ -9,6 +9,7 @@ import pyarrow as pa
 from cluster.archive import open_chain
 from cluster.home import Home
 from cluster.lease import Holder, read_holder
+from cluster.place.record import PlacementRecord, read_placement
 from ledger.extrinsics import decode_extrinsic
 from ledger.keys import encode_address
 from ledger.state import Supply
@@ -17,7 +18,8 @@ from ledger.store.metagraph import metagraph_table
 
 @dataclass(frozen=True)
 class Standing:
-    """Where a network stands. `holder` is who drives it now, None where nobody does.
+    """Where a network stands. `holder` is who drives it now, None where nobody does; `placement` the plan of the last
+    epoch in which hosts answered.
 
     `genesis` (hex) and `keeper` (an address) are what a remote peer has to know of it.
     """
@@ -33,6 +35,7 @@ class Standing:
     block_hash: str
     supply: Supply
     holder: Holder | None
+    placement: PlacementRecord | None
 
 
 def metagraph(home: Path | str, epoch: int | None = None) -> pa.Table:
@@ -57,6 +60,7 @@ def status(home: Path | str) -> Standing:
             block_hash=chain.head_hash.hex(),
             supply=chain.state.supply(),
             holder=read_holder(place.lease),
+            placement=read_placement(place.placement),
         )
 
 

@@ -21,9 +21,8 @@ from cluster.calls import ask_each
 from cluster.config import OPERATOR, Network
 from cluster.errors import ClusterError
 from cluster.home import Home
-from cluster.place.plan import plan_hosts
+from cluster.place.plan import host_names
 from ledger.genesis import Genesis
-from models.host.architectures import parameter_count
 
 CLOSE_S = 10.0
 """How long an actor may take to give its database back."""
@@ -37,14 +36,12 @@ class Crew:
         keeper: the ledger's writer.
         validators: by name.
         pool: the hosts.
-        plan: for each host the peers that live there.
         gateway: asks remote peers; None where the panel has none.
     """
 
     keeper: Handle
     validators: Mapping[str, Handle]
     pool: Pool
-    plan: Mapping[str, tuple[str, ...]]
     gateway: Handle | None = None
 
 
@@ -54,7 +51,6 @@ def start_crew(network: Network, home: Home, genesis: Genesis, *, host_class: ty
     Raises:
         ClusterError: who did not start within `deadlines.start_s`, and why.
     """
-    plan = plan_hosts({p.name: parameter_count(p.architecture) for p in network.peers}, network.placement.hosts)
     settings = _host_settings(network, home, genesis)
 
     def start_host(name: str) -> Handle:
@@ -78,7 +74,7 @@ def start_crew(network: Network, home: Home, genesis: Genesis, *, host_class: ty
         )
         for entry in network.validators
     }
-    hosts = {name: start_host(name) for name in plan}
+    hosts = {name: start_host(name) for name in host_names(network.placement.hosts)}
     gateways = {"gateway": _start_gateway(network, home)} if genesis.panel == "next_byte" else {}
     _, failures = ask_each(
         {"keeper": keeper, **validators, **hosts, **gateways},
@@ -89,7 +85,7 @@ def start_crew(network: Network, home: Home, genesis: Genesis, *, host_class: ty
         reasons = "; ".join(f"{name} ({why})" for name, why in sorted(failures.items()))
         raise ClusterError(f"did not start: {reasons}")
     pool = Pool(hosts, lambda: start_host(QUARANTINE))
-    return Crew(keeper, validators, pool, plan, gateways.get("gateway"))
+    return Crew(keeper, validators, pool, gateways.get("gateway"))
 
 
 def end_crew(crew: Crew) -> None:
@@ -124,6 +120,7 @@ def _host_settings(network: Network, home: Home, genesis: Genesis) -> HostSettin
         device=network.placement.device,
         threads=network.placement.threads,
         capacity_bytes=network.placement.capacity_mib << 20,
+        depot=network.storage.depot,
     )
 
 

@@ -232,7 +232,7 @@ class PlainNetwork:
         hotkey = self.keeper.view().neurons[uid].hotkey
         wallet = next(name for name, wallet in self.wallets.items() if wallet.hotkey_public() == hotkey)
         parts = tuple(Part(index, 0, len(query.text_WT)) for index, query in enumerate(queries))
-        return self.host.score(ScoreRequest(version=version, wallet=wallet, parts=parts), *queries)[1]
+        return self.host.score(ScoreRequest(versions=(version,), wallets=(wallet,), parts=parts), *queries)[1]
 
     def vote(self, answers: Sequence[Answer], failures: Mapping[bytes, str] | None = None) -> dict[str, Finding]:
         """Value, commit, reveal, close."""

@@ -100,12 +100,13 @@ def _hostile_host() -> type:
     class HostileHost(Host):
         def score(self, request: ScoreRequest, *queries: Query) -> Any:
             """Misbehave by the wallet that would sign."""
-            if request.wallet == "grace":
+            if "grace" in request.wallets:
                 os._exit(1)
-            if request.wallet == "still":
+            if "still" in request.wallets:
                 time.sleep(3600)
             receipt, answers = super().score(request, *queries)
-            if request.wallet == "echo":
+            if "echo" in request.wallets:
+                echo = request.versions[request.wallets.index("echo")]
                 answers = [
                     sign_answer(
                         self._hotkey("echo"),
@@ -114,6 +115,8 @@ def _hostile_host() -> type:
                         first=answer.first,
                         said=replace(answer.said, log_probability_C=answer.said.log_probability_C + 0.5),
                     )
+                    if answer.version == echo
+                    else answer
                     for answer in answers
                 ]
             return receipt, answers

@@ -38,14 +38,20 @@ def _cheating_host() -> type:
         def score(self, request: ScoreRequest, *queries: Query) -> Any:
             """Double what echo says."""
             receipt, answers = super().score(request, *queries)
-            if request.wallet != "echo":
+            if "echo" not in request.wallets:
                 return receipt, answers
-            doubled = [np.full_like(answer.said, np.log(2 / 256)) for answer in answers]
+            echo = request.versions[request.wallets.index("echo")]
             return receipt, [
                 sign_answer(
-                    self._hotkey("echo"), query=answer.query, version=answer.version, first=answer.first, said=said
+                    self._hotkey("echo"),
+                    query=answer.query,
+                    version=answer.version,
+                    first=answer.first,
+                    said=np.full_like(answer.said, np.log(2 / 256)),
                 )
-                for answer, said in zip(answers, doubled, strict=True)
+                if answer.version == echo
+                else answer
+                for answer in answers
             ]
 
     return CheatingHost

@@ -7,12 +7,14 @@ checks as it lies, to be checked again.
 import logging
 import queue
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 from cluster.door import Delivered
 from cluster.errors import ClusterError
 from cluster.serve.errors import NETWORK_ERRORS, HttpRefused, Problem, problem_of
+from cluster.serve.limits import Buckets
 from cluster.serve.uploads import Outcome, Upload, Uploads
 from ledger.errors import Refusal
 from models.content import holds
@@ -20,6 +22,9 @@ from models.errors import ModelRefused
 
 Receive = Callable[[Path, bytes, Callable[[int, int], None]], Delivered]
 """`HomeDoor.receive`: check a folder and put it into the store."""
+
+CHECK_S_AN_HOUR = 1200.0
+"""Of one key: everybody waits for the checks before theirs."""
 
 _log = logging.getLogger("taoray.serve")
 
@@ -30,10 +35,17 @@ class Checks:
     def __init__(self, uploads: Uploads, receive: Receive) -> None:
         self._uploads = uploads
         self._receive = receive
+        self._used = Buckets(CHECK_S_AN_HOUR / 3600, CHECK_S_AN_HOUR)
         self._waiting: queue.SimpleQueue[Upload | None] = queue.SimpleQueue()
         self._ended = threading.Event()
         # A check may take minutes: whoever stops the server does not wait for it.
         threading.Thread(target=self._work, name="checks", daemon=True).start()
+
+    def check_share(self, key: bytes) -> None:
+        """HttpRefused `rate_limited` where a key's checks took more than their share."""
+        wait_s = self._used.take(key, 0.0, time.monotonic())
+        if wait_s:
+            raise HttpRefused("rate_limited", f"a key's checks take {CHECK_S_AN_HOUR:.0f} s an hour here", wait_s)
 
     def put(self, upload: Upload) -> None:
         """Check an upload after those before it; its `begin_check` said so."""
@@ -46,7 +58,9 @@ class Checks:
 
     def _work(self) -> None:
         while (upload := self._waiting.get()) is not None and not self._ended.is_set():
+            began_s = time.monotonic()
             ended = self._check(upload)
+            self._used.owe(upload.payer, time.monotonic() - began_s, time.monotonic())
             if self._ended.is_set():
                 return
             with upload.lock:

@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 MOST_NAMES = 65_536
+_LONGEST_NAME = 64
+"""Of what is no address: a proxy may pass anything on."""
 
 
 class Buckets:
@@ -25,15 +27,25 @@ class Buckets:
     def take(self, name: str | bytes, amount: float, at_s: float) -> float:
         """Pour an amount into a name's bucket. Returns 0 if it went in, else after how many seconds it would."""
         with self._lock:
-            level, since = self._levels.get(name, (0.0, at_s))
-            level = max(0.0, level - (at_s - since) * self._per_s)
+            level = self._level(name, at_s)
             over = level + amount - self._burst
-            taken = over <= 0
-            self._levels[name] = (level + amount if taken else level, at_s)
-            self._levels.move_to_end(name)
-            if len(self._levels) > MOST_NAMES:
-                self._levels.popitem(last=False)
-        return 0.0 if taken else over / self._per_s
+            self._set(name, level + amount if over <= 0 else level, at_s)
+        return 0.0 if over <= 0 else over / self._per_s
+
+    def owe(self, name: str | bytes, amount: float, at_s: float) -> None:
+        """Pour in what was used already, even beyond the brim."""
+        with self._lock:
+            self._set(name, self._level(name, at_s) + amount, at_s)
+
+    def _level(self, name: str | bytes, at_s: float) -> float:
+        level, since = self._levels.get(name, (0.0, at_s))
+        return max(0.0, level - (at_s - since) * self._per_s)
+
+    def _set(self, name: str | bytes, level: float, at_s: float) -> None:
+        self._levels[name] = (level, at_s)
+        self._levels.move_to_end(name)
+        if len(self._levels) > MOST_NAMES:
+            self._levels.popitem(last=False)
 
 
 def neighbourhood(host: str) -> str:
@@ -41,7 +53,7 @@ def neighbourhood(host: str) -> str:
     try:
         address = ipaddress.ip_address(host)
     except ValueError:
-        return host
+        return host[:_LONGEST_NAME]
     if isinstance(address, ipaddress.IPv6Address):
         if address.ipv4_mapped is not None:
             return str(address.ipv4_mapped)

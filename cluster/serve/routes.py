@@ -176,7 +176,7 @@ async def put_chunk(request: Request) -> Response:
     manifest_hash, name, offset = hash_of(request, "manifest"), request.path_params["file"], whole(request, "offset")
     if offset is None:
         raise HttpRefused("bad_request", "the query names no offset")
-    service.check_chunk(signed.key, manifest_hash, body_length(request, CHUNK_BYTES))
+    await run_in_threadpool(service.check_chunk, signed.key, manifest_hash, body_length(request, CHUNK_BYTES))
     data = await read_signed(request, signed, CHUNK_BYTES)
     return answer(await run_in_threadpool(service.write_chunk, signed.key, manifest_hash, name, offset, data))
 

@@ -153,8 +153,9 @@ class Service:
             return upload.standing()
 
     def finish_upload(self, payer: bytes, manifest_hash: bytes) -> Standing:
-        """Have a complete upload checked. HttpRefused `incomplete`, `no_upload`."""
+        """Have a complete upload checked. HttpRefused `incomplete`, `no_upload`, `rate_limited`."""
         upload = self.uploads.find(payer, manifest_hash)
+        self._checks.check_share(payer)
         with upload.lock:
             if upload.begin_check(self.uploads.now_s()):
                 self._checks.put(upload)

@@ -54,3 +54,15 @@ def test_streams_are_counted_while_they_are_open() -> None:
         stack.enter_context(streams.holding("b"))
         assert not streams.has_room("c")
     assert streams.has_room("a")
+
+
+def test_what_is_owed_is_waited_for() -> None:
+    buckets = Buckets(per_s=2.0, burst=5.0)
+    assert buckets.take("one", 0, 0.0) == 0
+    buckets.owe("one", 11.0, 0.0)
+    assert buckets.take("one", 0, 0.0) == pytest.approx(3.0)
+    assert buckets.take("one", 0, 3.0) == 0
+
+
+def test_names_that_a_proxy_made_up_are_short() -> None:
+    assert len(neighbourhood("x" * 10_000)) < 100

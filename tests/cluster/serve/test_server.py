@@ -10,6 +10,8 @@ from typing import Any
 import pyarrow as pa
 import pytest
 import requests
+from hypothesis import given
+from hypothesis import strategies as st
 
 from cluster.config import Serve
 from cluster.errors import ClusterError, ConfigurationError
@@ -234,6 +236,27 @@ def test_a_body_that_drips_is_refused(hasty: tuple[str, int], monkeypatch: pytes
         answered = read_all(connection)
     assert answered.startswith(b"HTTP/1.1 408")
     assert b"body_slow" in answered
+
+
+@pytest.mark.thorough
+@given(
+    st.lists(
+        st.one_of(
+            st.binary(max_size=200),
+            st.sampled_from(
+                [b"GET /terms HTTP/1.1\r\n", b"PUT /uploads/00/x?offset=-1 HTTP/1.1\r\n", b"\r\n", b"Host: x\r\n"]
+            ),
+            st.sampled_from([b"Content-Length: 5\r\n", b"Transfer-Encoding: chunked\r\n", b"Upgrade: websocket\r\n"]),
+            st.sampled_from([b"taoray-key: \xff\r\n", b"Connection: upgrade\r\n", b"0\r\n\r\n"]),
+        ),
+        max_size=8,
+    )
+)
+def test_no_bytes_end_the_server(reading_url: str, sent: list[bytes]) -> None:
+    host, port = reading_url.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port))) as connection:
+        connection.sendall(b"".join(sent))
+    assert get(f"{reading_url}/terms").status_code == 200
 
 
 def test_others_are_answered_while_some_are_slow(hasty: tuple[str, int]) -> None:

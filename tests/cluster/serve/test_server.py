@@ -1,23 +1,16 @@
 """The server on loopback: what it tells, what it refuses, and who it cuts off."""
 
 import json
-import socket
-import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pytest
 import requests
-from hypothesis import given
-from hypothesis import strategies as st
 
 from cluster.config import Serve
 from cluster.errors import ClusterError, ConfigurationError
 from cluster.home import Home
-from cluster.report import EpochRecord, Seconds, append_epoch
-from cluster.serve import server as module
 from cluster.serve.errors import HTTP_REFUSALS
 from cluster.serve.routes import ARROW, ROUTES
 from cluster.serve.server import serving
@@ -181,162 +174,6 @@ def test_an_address_asks_so_often_and_no_more(home: Path) -> None:
     assert [answer.status_code for answer in answers][:5] == [200] * 5
     assert code_of(answers[-1]) == "rate_limited"
     assert int(answers[-1].headers["retry-after"]) >= 1
-
-
-@pytest.fixture
-def hasty(monkeypatch: pytest.MonkeyPatch, home: Path) -> Iterator[tuple[str, int]]:
-    """A server that waits for a head for a third of a second."""
-    monkeypatch.setattr(module, "HEAD_S", 0.3)
-    with serving(Home(home), Serve()) as url:
-        host, port = url.removeprefix("http://").split(":")
-        yield host, int(port)
-
-
-def read_all(connection: socket.socket) -> bytes:
-    """What comes until the other side closes; one that never does is a timeout."""
-    connection.settimeout(20)
-    data = b""
-    try:
-        while chunk := connection.recv(65536):
-            data += chunk
-    except ConnectionResetError:
-        pass
-    return data
-
-
-@pytest.mark.parametrize("sent", [b"", b"GET /terms HTTP/1.1\r\nHost: x\r\nX: "], ids=["nothing", "half a head"])
-def test_a_connection_without_a_request_is_cut(hasty: tuple[str, int], sent: bytes) -> None:
-    with socket.create_connection(hasty) as connection:
-        connection.sendall(sent)
-        assert read_all(connection) == b""
-
-
-def test_a_head_that_drips_is_cut(hasty: tuple[str, int]) -> None:
-    with socket.create_connection(hasty) as connection:
-        connection.sendall(b"GET /terms HTTP/1.1\r\nHost: x\r\n")
-        try:
-            for _ in range(100):
-                connection.sendall(b"X: y\r\n")
-                time.sleep(0.05)
-        except OSError:
-            return
-    pytest.fail("the server listened to the whole drip")
-
-
-def test_a_head_that_is_too_long_is_refused(hasty: tuple[str, int]) -> None:
-    with socket.create_connection(hasty) as connection:
-        connection.sendall(b"GET /terms HTTP/1.1\r\nX: " + b"y" * (1 << 20))
-        assert b" 400 " in read_all(connection).splitlines()[0] + b" 400 "
-
-
-def test_a_body_that_drips_is_refused(hasty: tuple[str, int], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("cluster.serve.routes.BODY_S", 0.3)
-    with socket.create_connection(hasty) as connection:
-        connection.sendall(b"POST /extrinsics HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nx")
-        answered = read_all(connection)
-    assert answered.startswith(b"HTTP/1.1 408")
-    assert b"body_slow" in answered
-
-
-@pytest.mark.thorough
-@given(
-    st.lists(
-        st.one_of(
-            st.binary(max_size=200),
-            st.sampled_from(
-                [b"GET /terms HTTP/1.1\r\n", b"PUT /uploads/00/x?offset=-1 HTTP/1.1\r\n", b"\r\n", b"Host: x\r\n"]
-            ),
-            st.sampled_from([b"Content-Length: 5\r\n", b"Transfer-Encoding: chunked\r\n", b"Upgrade: websocket\r\n"]),
-            st.sampled_from([b"taoray-key: \xff\r\n", b"Connection: upgrade\r\n", b"0\r\n\r\n"]),
-        ),
-        max_size=8,
-    )
-)
-def test_no_bytes_end_the_server(reading_url: str, sent: list[bytes]) -> None:
-    host, port = reading_url.removeprefix("http://").split(":")
-    with socket.create_connection((host, int(port))) as connection:
-        connection.sendall(b"".join(sent))
-    assert get(f"{reading_url}/terms").status_code == 200
-
-
-def test_others_are_answered_while_some_are_slow(hasty: tuple[str, int]) -> None:
-    slow = [socket.create_connection(hasty) for _ in range(40)]
-    try:
-        for connection in slow:
-            connection.sendall(b"GET /terms HTTP/1.1\r\n")
-        assert get(f"http://{hasty[0]}:{hasty[1]}/terms").status_code == 200
-    finally:
-        for connection in slow:
-            connection.close()
-
-
-def test_connections_are_bounded(hasty: tuple[str, int], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "HEAD_S", 60.0)
-    monkeypatch.setattr(module, "MOST_CONNECTIONS", 4)
-    held = [socket.create_connection(hasty) for _ in range(4)]
-    try:
-        with socket.create_connection(hasty) as one_more:
-            assert read_all(one_more) == b""
-    finally:
-        for connection in held:
-            connection.close()
-
-
-def record(epoch: int) -> EpochRecord:
-    return EpochRecord(
-        epoch=epoch,
-        height=3 * epoch,
-        block_hash="00",
-        collective_bits_per_byte=2.0,
-        best_peer_bits_per_byte=None,
-        baseline_bits_per_byte=5.0,
-        new_bits=0.1,
-        minted_rao=1,
-        to_stake=False,
-        final=True,
-        seconds=Seconds(query=1, value=1, train=1, close=1),
-        neurons=(),
-    )
-
-
-def epochs_of(stream: requests.Response) -> Iterator[int]:
-    """The epochs of the events, as they come. Dropped, it closes the stream."""
-    for line in stream.iter_lines(chunk_size=1):
-        if line.startswith(b"data: "):
-            yield json.loads(line[6:])["epoch"]
-
-
-def test_epochs_are_streamed_as_they_close(url: str, home: Path) -> None:
-    for epoch in (1, 2, 3):
-        append_epoch(home / "epochs.jsonl", record(epoch))
-    with get(f"{url}/events?after=1", stream=True) as stream:
-        assert stream.headers["content-type"].startswith("text/event-stream")
-        epochs = epochs_of(stream)
-        assert [next(epochs), next(epochs)] == [2, 3]
-        append_epoch(home / "epochs.jsonl", record(4))
-        assert next(epochs) == 4
-    with get(f"{url}/events", headers={"Last-Event-ID": "3"}, stream=True) as stream:
-        assert next(epochs_of(stream)) == 4
-
-
-def test_an_epoch_that_a_crash_cut_off_is_passed_over(url: str, home: Path) -> None:
-    append_epoch(home / "epochs.jsonl", record(1))
-    whole = (home / "epochs.jsonl").read_bytes()
-    (home / "epochs.jsonl").write_bytes(whole + whole[: len(whole) // 2])
-    with get(f"{url}/events", stream=True) as stream:
-        epochs = epochs_of(stream)
-        assert next(epochs) == 1
-        append_epoch(home / "epochs.jsonl", record(2))
-        assert next(epochs) == 2
-
-
-def test_streams_are_bounded_by_address(reading_url: str) -> None:
-    streams = [get(f"{reading_url}/events", stream=True) for _ in range(8)]
-    heard = [stream.iter_content(1) for stream in streams]
-    assert {next(bytes_) for bytes_ in heard} == {b":"}
-    assert code_of(get(f"{reading_url}/events")) == "busy"
-    for stream in streams:
-        stream.close()
 
 
 def test_one_server_a_home_and_one_a_port(home: Path, url: str) -> None:

@@ -26,6 +26,7 @@ from models.manifest import manifest_folder
 
 START_S = 300.0
 """For the libraries to load, on a machine that does much else; 5 s on two idle cores."""
+LONGEST_SENTENCE = 400
 MILLION = 1e6
 EXHAUSTED = ("bad_alloc", "memory allocation of", "allocate memory", "MemoryError", "start new thread")
 """What is said by those who cannot say it otherwise."""
@@ -107,7 +108,7 @@ def check_submission(
         )
         found = try_model(question)
     except ModelRefused as refusal:
-        raise ModelRefused(refusal.code, without_paths(refusal.sentence, folder)) from None
+        raise ModelRefused(refusal.code, plain(refusal.sentence, folder)) from None
     return Checked(
         manifest=manifest.hash,
         kind="hosted" if over is None else "adapter",
@@ -174,8 +175,12 @@ def describe_status(status: int) -> str:
     return signal.Signals(-status).name if status < 0 else f"status {status}"
 
 
-def without_paths(sentence: str, folder: Path) -> str:
-    """A sentence that names files by their names alone: where the network keeps them is its own business."""
+def plain(sentence: str, folder: Path) -> str:
+    """A sentence in one line of bounded length, which names files by their names alone.
+
+    What a stranger wrote may stand in it, and where the network keeps its files is the network's own business.
+    """
     for root in {str(folder), str(folder.resolve())}:
         sentence = sentence.replace(f"{root}{os.sep}", "").replace(root, "the folder")
-    return sentence
+    printable = "".join(letter if letter.isprintable() else "?" for letter in sentence[: 2 * LONGEST_SENTENCE])
+    return printable if len(printable) <= LONGEST_SENTENCE else f"{printable[: LONGEST_SENTENCE - 1]}…"

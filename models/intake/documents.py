@@ -12,7 +12,7 @@ from typing import Any, Literal, TypeGuard
 
 from models.manifest import open_plain
 
-MOST_ITEMS = 1 << 19
+MOST_ITEMS = 1 << 18
 """Commas in a document, so at most this many values beside brackets: 50 MB as Python's objects."""
 DEEPEST = 32
 """Configurations of transformers nest 5 deep."""

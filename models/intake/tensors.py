@@ -17,7 +17,7 @@ from models.manifest import open_plain
 
 HEADER_BYTES = 8 << 20
 """A shard of 5 GB of a model with 58,000 expert tensors has 0.1 MB; the format's own limit is 100 MB."""
-MOST_TENSORS = 1 << 16
+MOST_TENSORS = 1 << 15
 MOST_DIMENSIONS = 8
 METADATA = "__metadata__"
 LENGTH_BYTES = 8

@@ -8,6 +8,7 @@ import sys
 import models.manifest, models.store
 import models.host.architectures, models.train.settings
 import models.text.prepare, models.text.windows
+import models.intake.check
 from models.host.architectures import Architecture, check_architecture, parameter_count
 check_architecture(Architecture("llama", 64, 2, 4))
 parameter_count(Architecture("llama", 64, 2, 4))

@@ -55,7 +55,10 @@ def lower_case() -> Tokenizer:
 def never_done() -> Tokenizer:
     """A tokenizer with an expression that takes time exponential in a line's length."""
     tokenizer = byte_pairs()
-    steps = [pre_tokenizers.Split(Regex(r"((([^\n]*)*)*)*\x01"), "isolated"), pre_tokenizers.ByteLevel(False)]
+    steps = [
+        pre_tokenizers.Split(Regex(r"(?:[a-z]|\w|[^0-9])+(?<=\d\d\d\d\d\d)"), "isolated"),
+        pre_tokenizers.ByteLevel(False),
+    ]
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(steps)
     return tokenizer
 

@@ -2,16 +2,17 @@
 
 from typing import Annotated
 
+import msgspec
 import typer
 from rich.console import Console
 
 import taoray
 from cluster.cli.output import HomeOption, JsonOption, home_of, print_json
-from cluster.cli.tables import metagraph_table, tao
+from cluster.cli.tables import metagraph_table, placement_table, tao
 
 
 def status(home: HomeOption = None, json: JsonOption = False) -> None:
-    """Where a network stands: its last block, its supply, and who drives it."""
+    """Where a network stands: its last block, its supply, who drives it, and which host answers for which peers."""
     standing = taoray.status(home_of(home).folder)
     supply = standing.supply
     if json:
@@ -29,6 +30,7 @@ def status(home: HomeOption = None, json: JsonOption = False) -> None:
                 "block_hash": standing.block_hash,
                 "supply": supply._asdict(),
                 "driver": {"machine": holder.machine, "process": holder.process} if holder else None,
+                "placement": msgspec.to_builtins(standing.placement),
             }
         )
         return
@@ -47,6 +49,9 @@ def status(home: HomeOption = None, json: JsonOption = False) -> None:
         highlight=False,
         soft_wrap=True,
     )
+    if standing.placement is not None:
+        console.print()
+        console.print(placement_table(standing.placement))
 
 
 def metagraph(

@@ -1,5 +1,6 @@
 """Tables for a person: an epoch's neurons, a run's epochs, the metagraph."""
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -7,6 +8,7 @@ from rich.markup import escape
 from rich.table import Table
 
 import taoray
+from cluster.place.record import PlacementRecord
 from cluster.report import EpochRecord, NeuronRecord, Seconds
 from ledger.epoch.fixed import ONE_Q31
 from ledger.units import RAO_PER_TAO
@@ -144,6 +146,34 @@ def metagraph_table(rows: Sequence[dict[str, Any]], measured: Mapping[int, Epoch
         )
     table.caption = reasons(found.values())
     return table
+
+
+def placement_table(placement: PlacementRecord) -> Table:
+    """Each host's stacks: the versions that were asked as one batch, by who published them."""
+    table = plain_table(f"hosts in epoch {placement.epoch}", ["host", "asked together"], ["versions", "MiB"])
+    table.columns[1].no_wrap = False
+    for host in placement.hosts:
+        for stack in host.stacks:
+            named = Counter(name or "a member" for name in stack.names)
+            together = ", ".join(f"{name} ×{count}" if count > 1 else name for name, count in named.items())
+            table.add_row(host.host, escape(together), str(len(stack.versions)), mib(stack.size_bytes))
+        total = f"{mib(host.size_bytes)} of {host.capacity_bytes >> 20:,}"
+        table.add_row(
+            "", "" if host.fits else "paged in and out", str(sum(len(s.versions) for s in host.stacks)), total
+        )
+    notes = [
+        f"{', '.join(dict.fromkeys(stack.names))} were asked one by one: {stack.apart}"
+        for host in placement.hosts
+        for stack in host.stacks
+        if stack.apart
+    ]
+    table.caption = escape("\n".join(notes)) or None
+    return table
+
+
+def mib(size_bytes: int) -> str:
+    """A size for a person."""
+    return f"{size_bytes / 2**20:,.1f}"
 
 
 def rows_table(title: str, rows: Sequence[dict[str, Any]]) -> Table:

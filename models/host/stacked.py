@@ -54,9 +54,6 @@ def _stack_adapters(members: Sequence[Hosted]) -> Hosted:
 
 def _stack_models(members: Sequence[Hosted]) -> Hosted:
     models: list[Any] = [member.model for member in members]
-    for name, buffer in models[0].named_buffers():
-        if not all(torch.equal(buffer, model.get_buffer(name)) for model in models[1:]):
-            raise StackError(f"their buffers {name} differ")
     parts = _gather(models)
     count = len(models)
     kept = [*models[0].parameters(), *models[0].buffers()]
@@ -77,6 +74,10 @@ def _gather(models: Sequence[Any]) -> dict[int, torch.Tensor]:
     sizes = [{name: (tensor.shape, tensor.dtype) for name, tensor in own.items()} for own in named]
     if any(own != sizes[0] for own in sizes):
         raise StackError("their tensors have different names, shapes or types")
+    buffers = [dict(model.named_buffers()) for model in models]
+    for name, buffer in buffers[0].items():
+        if not all(name in own and torch.equal(buffer, own[name]) for own in buffers):
+            raise StackError(f"their buffers {name} differ")
     parts: dict[int, torch.Tensor] = {}
     for name, tensor in named[0].items():
         joined = torch.stack([own[name].data for own in named])

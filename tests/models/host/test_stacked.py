@@ -58,6 +58,8 @@ def test_models_of_unlike_shapes_are_not_stacked(tmp_path, one_thread):
     members = [*load(tmp_path / "a", "llama", 1), *load(tmp_path / "b", "llama", 1, intermediate_size=32)]
     with pytest.raises(StackError, match="shapes"):
         stack(members)
+    with pytest.raises(StackError, match="names"):
+        stack([members[0], *load(tmp_path / "c", "gpt2", 1)])
     with pytest.raises(StackError, match="two models"):
         stack(members[:1])
 

@@ -189,5 +189,6 @@ def bits_of_mixture(round_: Round, kept: NDArray[np.intp]) -> float:
         uid_N=round_.uid_N[kept],
         member_N=np.ones(kept.size, bool),
         new_N=np.zeros(kept.size, bool),
+        remote_N=np.zeros(kept.size, bool),
     )
     return evaluate(every, {}, ()).values.known_bits_per_byte

@@ -14,9 +14,10 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from cluster.config import Serve
 from cluster.home import Home
 from cluster.home_door import HomeDoor
+from cluster.serve.asked import address_of, service_of
 from cluster.serve.errors import NETWORK_ERRORS, HttpRefused, Problem, problem_of, status_of
 from cluster.serve.openapi import openapi_document
-from cluster.serve.routes import JSON, ROUTES, address_of, answer, service_of
+from cluster.serve.routes import JSON, ROUTES, answer
 from cluster.serve.service import Service
 from cluster.serve.wire import encode_json
 

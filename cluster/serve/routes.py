@@ -13,24 +13,28 @@ import msgspec
 import pyarrow as pa
 from msgspec import Struct
 from starlette.concurrency import run_in_threadpool
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
 from cluster.door import Holdings, Receipt, Registered, Terms
 from cluster.report import EpochRecord
+from cluster.serve.asked import (
+    address_of,
+    body_length,
+    check_signed,
+    hash_of,
+    read_body,
+    read_signed,
+    service_of,
+    whole,
+)
 from cluster.serve.errors import HttpRefused
-from cluster.serve.limits import neighbourhood
 from cluster.serve.reading import BlockRecord
 from cluster.serve.service import Service
-from cluster.serve.signing import Signed
 from cluster.serve.uploads import CHUNK_BYTES, Standing
 from cluster.serve.wire import encode_json
 from ledger.keys import decode_address
-from ledger.units import blake2b_256
 from models.manifest import MAXIMUM_FILES
-
-BODY_S = 120.0
-"""How long a body may take: a chunk of 8 MiB at 70 KiB a second."""
 
 MANIFEST_BYTES = 64 + MAXIMUM_FILES * 384
 """A file's name, hash and size have less than 384 bytes."""
@@ -67,42 +71,46 @@ class Tried(Struct, frozen=True, kw_only=True):
 
 async def get_terms(request: Request) -> Response:
     """What the network is and where it stands."""
-    return answer(await run_in_threadpool(service_of(request).terms))
+    return await told(service_of(request).terms)
 
 
 async def get_neurons(request: Request) -> Response:
     """All neurons by uid."""
-    return answer(await run_in_threadpool(service_of(request).neurons))
+    return await told(service_of(request).neurons)
 
 
 async def get_metagraph(request: Request) -> Response:
     """The neurons at the close of an epoch, or as they are now, as an Arrow stream where `Accept` names one."""
     table = await run_in_threadpool(service_of(request).reader.metagraph, whole(request, "epoch"))
-    if ARROW not in request.headers.get("accept", ""):
-        return answer(await run_in_threadpool(table.to_pylist))
+    if ARROW in request.headers.get("accept", ""):
+        return Response(await run_in_threadpool(_as_stream, table), media_type=ARROW)
+    return await told(table.to_pylist)
+
+
+def _as_stream(table: pa.Table) -> bytes:
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, table.schema) as writer:
         writer.write_table(table)
-    return Response(sink.getvalue().to_pybytes(), media_type=ARROW)
+    stream: bytes = sink.getvalue().to_pybytes()
+    return stream
 
 
 async def get_blocks(request: Request) -> Response:
     """Blocks with each extrinsic's call, signer and receipt; the last twenty, at most a hundred at a time."""
     first, last = whole(request, "first"), whole(request, "last")
-    return answer(await run_in_threadpool(service_of(request).reader.blocks, first, last))
+    return await told(service_of(request).reader.blocks, first, last)
 
 
 async def get_key(request: Request) -> Response:
     """What a key has: free RAO, what is reserved of it, and the nonce of its next extrinsic."""
     public = decode_address(request.path_params["address"])
-    return answer(await run_in_threadpool(service_of(request).holdings, public))
+    return await told(service_of(request).holdings, public)
 
 
 async def get_receipt(request: Request) -> Response:
     """What became of an extrinsic, looked for in the blocks after a height; null while no block holds it."""
     since = whole(request, "since") or 0
-    found = await run_in_threadpool(service_of(request).receipt, hash_of(request, "hash"), since)
-    return answer(found)
+    return await told(service_of(request).receipt, hash_of(request, "hash"), since)
 
 
 async def get_events(request: Request) -> Response:
@@ -248,80 +256,11 @@ ROUTES = (
 )
 
 
+async def told(decide: Callable[..., Any], *arguments: Any) -> Response:
+    """What a call says, as JSON, both made in a thread."""
+    return await run_in_threadpool(lambda: answer(decide(*arguments)))
+
+
 def answer(document: Any, status: int = 200) -> Response:
     """A document as JSON."""
     return Response(encode_json(document), status, media_type=JSON)
-
-
-def service_of(request: Request) -> Service:
-    """The server behind a request."""
-    service: Service = request.app.state.service
-    return service
-
-
-def address_of(request: Request) -> str:
-    """Whom limits by address mean."""
-    return neighbourhood(request.client.host if request.client else "")
-
-
-def check_signed(request: Request) -> Signed:
-    """Who signed a request. HttpRefused."""
-    query = request.scope["query_string"]
-    target = request.scope["raw_path"] + (b"?" + query if query else b"")
-    gatekeeper = service_of(request).gatekeeper
-    return gatekeeper.check(request.headers, request.method, target.decode("latin-1"))
-
-
-def body_length(request: Request, most_bytes: int) -> int:
-    """The length that a body says it has. HttpRefused where it says none, or is too long."""
-    text = request.headers.get("content-length", "")
-    if not (text.isascii() and text.isdigit() and len(text) <= 15):
-        raise HttpRefused("bad_request", "the header Content-Length is missing or is no number")
-    if int(text) > most_bytes:
-        raise HttpRefused("body_too_large", f"the body has {text} bytes, this address takes {most_bytes}")
-    return int(text)
-
-
-async def read_body(request: Request, most_bytes: int) -> bytes:
-    """A request's body. HttpRefused `body_too_large`, `body_slow`, or `bad_request` where the client went away."""
-    body = bytearray()
-    try:
-        async with asyncio.timeout(BODY_S):
-            async for chunk in request.stream():
-                body += chunk
-                if len(body) > most_bytes:
-                    raise HttpRefused("body_too_large", f"the body has more than the {most_bytes} bytes taken here")
-    except TimeoutError:
-        raise HttpRefused("body_slow", f"the body did not come within {BODY_S:.0f} s") from None
-    except ClientDisconnect:
-        raise HttpRefused("bad_request", "the connection ended before the body did") from None
-    return bytes(body)
-
-
-async def read_signed(request: Request, signed: Signed, most_bytes: int) -> bytes:
-    """The body that was signed. HttpRefused as `read_body`, and `body_changed` where it is another."""
-    body = await read_body(request, most_bytes)
-    if await run_in_threadpool(blake2b_256, body) != signed.body_hash:
-        raise HttpRefused("body_changed", "the body is not the one whose hash was signed")
-    return body
-
-
-def whole(request: Request, name: str) -> int | None:
-    """A whole number of the query, None where it is not given. HttpRefused `bad_request`."""
-    text = request.query_params.get(name)
-    if text is None:
-        return None
-    if not (text.isascii() and text.isdigit() and len(text) <= 18):
-        raise HttpRefused("bad_request", f"{name} is {text[:32]!r}, expected a whole number")
-    return int(text)
-
-
-def hash_of(request: Request, name: str) -> bytes:
-    """A hash in the path. HttpRefused `bad_request`."""
-    try:
-        value = bytes.fromhex(request.path_params[name])
-    except ValueError:
-        value = b""
-    if len(value) != 32:
-        raise HttpRefused("bad_request", f"{name} is not 32 bytes in hexadecimal")
-    return value

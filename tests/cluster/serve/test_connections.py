@@ -63,7 +63,7 @@ def test_a_head_that_is_too_long_is_refused(hasty: tuple[str, int]) -> None:
 
 
 def test_a_body_that_drips_is_refused(hasty: tuple[str, int], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("cluster.serve.routes.BODY_S", 0.3)
+    monkeypatch.setattr("cluster.serve.asked.BODY_S", 0.3)
     with socket.create_connection(hasty) as connection:
         connection.sendall(b"POST /extrinsics HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nx")
         answered = read_all(connection)

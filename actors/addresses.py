@@ -1,8 +1,8 @@
 """Which addresses a network talks to when a stranger names a host.
 
 Invariants:
-* what is checked is the address that the socket connects to, at the moment it does: a name that resolves otherwise a
-  second later, a literal address, or one address dressed as another, makes no difference;
+* a name is looked up once, and the address that was checked is the one that is connected to: a name that resolves
+  otherwise a second later, a number for a name, or one address dressed as another, makes no difference;
 * link-local addresses and those of clouds' own services are never talked to, whatever the configuration;
 * a name server that takes its time keeps nobody else waiting.
 """
@@ -14,11 +14,12 @@ import threading
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 from typing import Any
 
-from aiohttp.abc import AbstractResolver, ResolveResult
-
 Address = IPv4Address | IPv6Address
-AddressInfo = tuple[int | socket.AddressFamily, int | socket.SocketKind, int, str, tuple[Any, ...]]
+AddressInfo = tuple[socket.AddressFamily, socket.SocketKind, int, str, tuple[Any, ...]]
 """As `getaddrinfo` has it: family, kind, protocol, canonical name, and address with port."""
+
+ATTEMPT_S = 5.0
+"""How long one of several addresses may take to let a connection in, before the next is tried."""
 
 MOST_ADDRESSES = 8
 """Addresses of one name that are tried."""
@@ -60,65 +61,63 @@ def _unwrap(address: Address) -> Address:
     return IPv4Address(int(address) & 0xFFFFFFFF) if address in _NAT64 else address
 
 
-class Guard:
-    """Makes the sockets of one client, and remembers what it refused to connect to.
+class AddressRefused(Exception):
+    """A name leads to no address that is talked to; the sentence says why."""
 
-    Attributes:
-        refused: addresses with the reason.
+
+async def connect(host: str, port: int, *, allow_private: bool) -> socket.socket:
+    """A connected socket to the first address of a host that is talked to and lets it in.
+
+    Raises:
+        AddressRefused: none of its addresses is talked to.
+        OSError: the name is unknown, or nobody lets it in.
     """
-
-    def __init__(self, *, allow_private: bool) -> None:
-        self.refused: list[str] = []
-        self._allow_private = allow_private
-
-    def socket(self, info: AddressInfo) -> socket.socket:
-        """A socket for an address. Raises OSError where it may not be connected to."""
-        family, kind, protocol, _, address = info
-        why = forbidden(str(address[0]), allow_private=self._allow_private)
+    refused, failure = "", OSError("the name has no address")
+    for family, kind, protocol, _, address in (await look_up(host, port))[:MOST_ADDRESSES]:
+        why = forbidden(str(address[0]), allow_private=allow_private)
         if why:
-            self.refused.append(f"{address[0]} is {why}")
-            raise OSError(self.refused[-1])
-        return socket.socket(family, kind, protocol)
+            refused = refused or f"{address[0]} is {why}"
+            continue
+        refused = ""
+        try:
+            return await _connected(socket.socket(family, kind, protocol), address)
+        except OSError as error:
+            failure = error
+    if refused:
+        raise AddressRefused(refused)
+    raise failure
 
 
-class Resolver(AbstractResolver):
-    """Looks names up, each in a thread of its own that nothing waits for when its time is over.
+async def _connected(made: socket.socket, address: tuple[Any, ...]) -> socket.socket:
+    made.setblocking(False)
+    try:
+        await asyncio.wait_for(asyncio.get_running_loop().sock_connect(made, address), ATTEMPT_S)
+    except BaseException:
+        made.close()
+        raise
+    return made
+
+
+async def look_up(host: str, port: int) -> list[AddressInfo]:
+    """The addresses of a name, looked up in a thread of its own that nothing waits for when its time is over.
 
     The event loop's own threads are few and joined at its end: a slow name server would hold up everybody.
+
+    Raises:
+        OSError: the name is unknown, or none.
     """
-
-    async def resolve(
-        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
-    ) -> list[ResolveResult]:
-        """The first addresses of a name. Raises OSError where there are none."""
-        loop = asyncio.get_running_loop()
-        found: asyncio.Future[list[Any]] = loop.create_future()
-        look = threading.Thread(target=_look_up, args=(loop, found, host, port, family), daemon=True)
-        look.start()
-        return [
-            ResolveResult(
-                hostname=host,
-                host=address[0],
-                port=port,
-                family=int(kind),
-                proto=protocol,
-                flags=socket.AI_NUMERICHOST | socket.AI_NUMERICSERV,
-            )
-            for kind, _, protocol, _, address in (await found)[:MOST_ADDRESSES]
-        ]
-
-    async def close(self) -> None:
-        """Nothing is held."""
+    loop = asyncio.get_running_loop()
+    found: asyncio.Future[list[Any]] = loop.create_future()
+    threading.Thread(target=_look_up, args=(loop, found, host, port), daemon=True).start()
+    return await found
 
 
-def _look_up(
-    loop: asyncio.AbstractEventLoop, found: "asyncio.Future[list[Any]]", host: str, port: int, family: int
-) -> None:
+def _look_up(loop: asyncio.AbstractEventLoop, found: "asyncio.Future[list[Any]]", host: str, port: int) -> None:
     """Look a name up, and tell the loop unless it is gone by then."""
     infos: list[Any] = []
     failure: OSError | None = None
     try:
-        infos = socket.getaddrinfo(host, port, family=family, type=socket.SOCK_STREAM)
+        infos = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except OSError as error:
         failure = error
     except UnicodeError:

@@ -2,11 +2,9 @@
 
 Invariants:
 * whatever a peer does (drips, stalls, sends too much, closes half-way, redirects, names an address inside), it costs
-  that peer its answers, and everybody else nothing: each has its own connection and its own share of the time, and all
-  of them together end by the deadline;
-* a reply is read up to the size that it must have and no further; it is never decompressed, no redirect is followed,
-  no proxy or cookie of this machine is used;
-* nothing that a peer sends is repeated to people: reasons are this module's own sentences.
+  that peer its answers, and everybody else nothing: each has its own connection and its own share of the time, what is
+  read of each is bounded, and all of them together end by the deadline;
+* nothing that a peer sends is repeated to people: reasons are this package's own sentences.
 """
 
 import asyncio
@@ -15,14 +13,12 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-import aiohttp
 import msgspec
 import numpy as np
-from yarl import URL
 
-from actors.addresses import Guard, Resolver
 from actors.dispatch import Failure, Reason
 from actors.errors import EndpointRefused
+from actors.post import find_place, post
 from actors.remote_wire import SignatureError, open_reply, reply_bytes, seal_question
 from actors.wire import Answer, Query, WireError, sign_query
 from ledger.keys import Keypair
@@ -34,13 +30,6 @@ TRIAL_S = 15.0
 """How long an endpoint may take to answer the question of its trial."""
 
 TRIAL_WINDOWS = 4
-
-HEADER_BYTES = 8190
-"""The longest line or field of a reply's head."""
-
-CONTENT_TYPE = "application/vnd.taoray.question+msgpack"
-
-_NO_ENDPOINT = "the endpoint is no address of the form https://host:port/path"
 
 _REASONS = {
     "unreachable": Reason.DEAD,
@@ -164,89 +153,19 @@ async def ask_target(
     Raises:
         EndpointRefused: with the code of what happened.
     """
-    url = check_endpoint(target.endpoint)
-    guard = Guard(allow_private=allow_private)
-    # A connection each question: one that is kept may be closed by its other end just when it is used again.
-    connector = aiohttp.TCPConnector(limit=1, force_close=True, resolver=Resolver(), socket_factory=guard.socket)
+    place = find_place(target.endpoint)
+    answers = []
     try:
-        async with (
-            asyncio.timeout(deadline_s),
-            aiohttp.ClientSession(
-                connector=connector,
-                cookie_jar=aiohttp.DummyCookieJar(),
-                auto_decompress=False,
-                trust_env=False,
-                max_line_size=HEADER_BYTES,
-                max_field_size=HEADER_BYTES,
-                timeout=aiohttp.ClientTimeout(total=None, sock_connect=None),
-            ) as session,
-        ):
-            return [await _ask(session, url, target.hotkey, query, keypair, deadline_s) for query in queries]
+        async with asyncio.timeout(deadline_s):
+            for query in queries:
+                question = seal_question(query, keypair, receiver=target.hotkey, valid_for_s=deadline_s)
+                size = reply_bytes(len(query.text_WT))
+                reply = await post(place, question, size=size, allow_private=allow_private)
+                answers.append(open_reply(reply, question=question, query=query, receiver=target.hotkey))
     except TimeoutError:
         raise EndpointRefused("too_slow", f"the endpoint did not answer within {deadline_s:g} s") from None
-    except aiohttp.ClientConnectorCertificateError:
-        raise EndpointRefused("unreachable", "the endpoint's certificate is not one for its name") from None
-    except aiohttp.ClientConnectorError as error:
-        if guard.refused:
-            raise EndpointRefused(
-                "private_address", f"the endpoint is at an address that is not asked: {guard.refused[0]}"
-            ) from None
-        why = error.os_error.strerror or type(error.os_error).__name__
-        raise EndpointRefused("unreachable", f"the endpoint cannot be reached: {why}") from None
-    except aiohttp.InvalidURL:
-        raise EndpointRefused("endpoint", _NO_ENDPOINT) from None
-    except aiohttp.ClientPayloadError:
-        raise EndpointRefused("closed", "the endpoint ended its answer half-way") from None
-    except aiohttp.ClientResponseError:
-        raise EndpointRefused("http_status", "the endpoint does not speak HTTP as it should") from None
-    except (aiohttp.ClientError, OSError) as error:
-        raise EndpointRefused("closed", f"the endpoint closed the connection ({type(error).__name__})") from None
-
-
-def check_endpoint(endpoint: str) -> URL:
-    """The address of an endpoint. Raises EndpointRefused with the code `endpoint` where it is none."""
-    try:
-        url = URL(endpoint)
-        port = url.port
-    except ValueError:
-        raise EndpointRefused("endpoint", _NO_ENDPOINT) from None
-    if url.scheme not in ("http", "https") or not url.host or not port:
-        raise EndpointRefused("endpoint", _NO_ENDPOINT)
-    if url.user is not None or url.password is not None:
-        raise EndpointRefused("endpoint", "the endpoint's address has a user or a password; the ledger is public")
-    return url
-
-
-async def _ask(
-    session: aiohttp.ClientSession, url: URL, hotkey: bytes, query: Query, keypair: Keypair, valid_for_s: float
-) -> Answer:
-    question = seal_question(query, keypair, receiver=hotkey, valid_for_s=valid_for_s)
-    headers = {"Content-Type": CONTENT_TYPE, "Accept-Encoding": "identity"}
-    async with session.post(url, data=question, headers=headers, allow_redirects=False) as response:
-        if 300 <= response.status < 400:
-            raise EndpointRefused("redirect", "the endpoint answers with a redirect, which is not followed")
-        if response.status != 200:
-            raise EndpointRefused("http_status", f"the endpoint answers with HTTP status {response.status}")
-        reply = await _read(response, reply_bytes(len(query.text_WT)))
-    try:
-        return open_reply(reply, question=question, query=query, receiver=hotkey)
     except SignatureError as error:
         raise EndpointRefused("wrong_signature", str(error)) from None
     except WireError as error:
         raise EndpointRefused("wrong_answer", str(error)) from None
-
-
-async def _read(response: aiohttp.ClientResponse, size: int) -> bytes:
-    """The body, which must have exactly this size."""
-    body = bytearray()
-    told = response.content_length
-    if told is None or told <= size:
-        async for chunk in response.content.iter_any():
-            body += chunk
-            if len(body) > size:
-                break
-    if len(body) > size or (told is not None and told > size):
-        raise EndpointRefused("too_large", f"the endpoint's answer has more than the {size} bytes that it should have")
-    if len(body) < size:
-        raise EndpointRefused("wrong_answer", f"the endpoint's answer has {len(body)} bytes, expected {size}")
-    return bytes(body)
+    return answers

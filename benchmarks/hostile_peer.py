@@ -186,6 +186,20 @@ def sends_without_end(exchange: Exchange) -> None:
         exchange.send(f"{len(BLOCK):x}\r\n".encode() + BLOCK + b"\r\n")
 
 
+def sends_crumbs(exchange: Exchange) -> None:
+    """The true reply in chunks of one byte each."""
+    reply = exchange.honest(exchange.question)
+    exchange.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+    exchange.send(b"".join(b"1\r\n" + reply[index : index + 1] + b"\r\n" for index in range(len(reply))))
+    exchange.send(b"0\r\n\r\n")
+
+
+def says_go_on(exchange: Exchange) -> None:
+    """That it will answer, as HTTP allows, again and again."""
+    for _ in range(GIGABYTE // len(BLOCK)):
+        exchange.send(b"HTTP/1.1 100 Continue\r\n\r\n" * (len(BLOCK) // 25))
+
+
 def sends_a_bomb(exchange: Exchange) -> None:
     """A gigabyte of zeros, compressed to about as much as the reply should have."""
     packer = zlib.compressobj(9, wbits=31)
@@ -237,14 +251,14 @@ def fills(exchange: Exchange) -> None:
     exchange.reply(bytes(reply_bytes(msgspec.msgpack.decode(msgspec.msgpack.decode(exchange.question)[6])[2])))
 
 
-BEHAVIOURS: dict[str, Callable[[Exchange], None]] = {
-    function.__name__: function
-    for function in (
-        *(honest, lies, doubles, boasts, not_a_number, tampers, signs_for_another, alters_the_question, replays),
-        *(reorders, asks_twice, stalls, drips_its_head, drips_its_body, sends_a_gigabyte, sends_without_end),
-        *(sends_a_bomb, sends_an_endless_head, closes_half_way, answers_too_little, hangs_up, redirects, fails),
-        *(babbles, fills),
-    )
+HONEST_OR_LIES = (honest, lies, doubles, boasts, not_a_number)
+"""Well-formed and well signed: what they say is for validators to judge."""
+FORGERIES = (tampers, signs_for_another, alters_the_question, replays, reorders, asks_twice, fills)
+SLOW = (stalls, drips_its_head, drips_its_body)
+FLOODS = (sends_a_gigabyte, sends_without_end, sends_crumbs, says_go_on, sends_a_bomb, sends_an_endless_head)
+BROKEN = (closes_half_way, answers_too_little, hangs_up, redirects, fails, babbles)
+BEHAVIOURS = {
+    function.__name__: function for group in (HONEST_OR_LIES, FORGERIES, SLOW, FLOODS, BROKEN) for function in group
 }
 
 

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from actors.addresses import MOST_ADDRESSES, Guard, Resolver, forbidden
+from actors.addresses import MOST_ADDRESSES, AddressRefused, connect, forbidden, look_up
 
 PUBLIC = ("8.8.8.8", "2606:4700::1111", "::ffff:8.8.8.8", "2002:808:808::1", "64:ff9b::808:808")
 PRIVATE = (
@@ -38,46 +38,68 @@ def test_some_never(address: str) -> None:
     assert forbidden(address, allow_private=True)
 
 
-def test_no_socket_is_made_for_what_is_refused() -> None:
-    guard = Guard(allow_private=False)
-    with pytest.raises(OSError, match="is loopback"):
-        guard.socket((socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", 80)))
-    assert guard.refused == ["127.0.0.1 is loopback"]
-    guard.socket((socket.AF_INET, socket.SOCK_STREAM, 6, "", ("8.8.8.8", 80))).close()
-    assert len(guard.refused) == 1
+def answering(monkeypatch: pytest.MonkeyPatch, *addresses: str, port: int = 80) -> list[str]:
+    """Has every name stand for these addresses; returns what is looked up."""
+    looked_up: list[str] = []
+
+    def getaddrinfo(host: str, _port: int, **other: object) -> list[object]:
+        looked_up.append(host)
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port)) for address in addresses]
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+    return looked_up
+
+
+def test_nothing_is_connected_to_that_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.setblocking(False)
+        looked_up = answering(monkeypatch, "127.0.0.1", "10.0.0.1", port=server.getsockname()[1])
+        with pytest.raises(AddressRefused, match="is loopback"):
+            asyncio.run(connect("inside.example", 80, allow_private=False))
+        with pytest.raises(BlockingIOError):
+            server.accept()
+        asyncio.run(connect("inside.example", 80, allow_private=True)).close()
+        server.accept()[0].close()
+    assert looked_up == ["inside.example"] * 2
+
+
+def test_what_is_refused_is_passed_over_for_what_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        answering(monkeypatch, "169.254.1.1", "127.0.0.1", port=server.getsockname()[1])
+        asyncio.run(connect("both.example", 80, allow_private=True)).close()
 
 
 def test_a_slow_name_server_keeps_nobody_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     answers = threading.Event()
-    address = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("8.8.8.8", 80))]
 
     def getaddrinfo(host: str, port: int, **other: object) -> list[object]:
         if host == "slow.example":
             answers.wait(60)
-        return address
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("8.8.8.8", port))]
 
     monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
 
-    async def look_up() -> list[str]:
-        slow = [asyncio.create_task(Resolver().resolve("slow.example", 80)) for _ in range(100)]
-        quick = await Resolver().resolve("quick.example", 80)
+    async def look() -> list[str]:
+        slow = [asyncio.create_task(look_up("slow.example", 80)) for _ in range(100)]
+        quick = await look_up("quick.example", 80)
         for task in slow:
             task.cancel()
-        return [found["host"] for found in quick]
+        return [address[0] for *_, address in quick]
 
-    assert asyncio.run(look_up()) == ["8.8.8.8"]
+    assert asyncio.run(look()) == ["8.8.8.8"]
     assert not answers.is_set()
     answers.set()
 
 
-def test_few_of_many_addresses_are_tried_and_none_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    many = [
-        (socket.AF_INET, socket.SOCK_STREAM, 6, "", (f"8.8.{index // 256}.{index % 256}", 80)) for index in range(999)
-    ]
-    monkeypatch.setattr(socket, "getaddrinfo", lambda *host, **other: many)
-    assert len(asyncio.run(Resolver().resolve("many.example"))) == MOST_ADDRESSES
-    monkeypatch.undo()
-    with pytest.raises(OSError):  # noqa: PT011 (each system has its own words)
-        asyncio.run(Resolver().resolve("no-such-host.invalid"))
-    with pytest.raises(OSError, match="no name of a host"):
-        asyncio.run(Resolver().resolve("a" * 64 + ".example"))
+def test_few_of_many_addresses_are_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    answering(monkeypatch, *["127.0.0.1"] * MOST_ADDRESSES, "169.254.1.1", port=port)
+    with pytest.raises(ConnectionRefusedError):
+        asyncio.run(connect("many.example", 80, allow_private=True))
+
+
+def test_a_name_without_addresses_is_an_error() -> None:
+    for host in ("no-such-host.invalid", "a" * 64 + ".example"):
+        with pytest.raises(OSError):  # noqa: PT011 (each system has its own words)
+            asyncio.run(look_up(host, 80))

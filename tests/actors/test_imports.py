@@ -27,6 +27,7 @@ WITHOUT_TORCH = (
         "keeper",
         "laid",
         "next_byte",
+        "post",
         "private",
         "remote_wire",
         "rows",

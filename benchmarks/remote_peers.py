@@ -35,7 +35,7 @@ from ledger.wallet import Wallet  # noqa: E402
 LIBRARY = Path(sysconfig.get_path("stdlib"))
 HOSTILE = (
     *("stalls", "lies", "doubles", "boasts", "tampers", "signs_for_another", "alters_the_question", "replays"),
-    *("reorders", "asks_twice", "drips_its_body", "sends_a_gigabyte", "sends_without_end", "sends_a_bomb"),
+    *("reorders", "asks_twice", "drips_its_body", "sends_a_gigabyte", "sends_without_end", "says_go_on"),
     *("closes_half_way", "hangs_up", "redirects"),
 )
 HONEST = 3

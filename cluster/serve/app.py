@@ -2,6 +2,7 @@
 
 import math
 import time
+from pathlib import Path
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -71,7 +72,7 @@ async def get_openapi(request: Request) -> Response:
 
 async def refuse(request: Request, error: Exception) -> Response:
     """A refusal as JSON."""
-    return _refusal(error)
+    return _refusal(error, service_of(request).uploads.home)
 
 
 async def refuse_address(request: Request, error: Exception) -> Response:
@@ -87,8 +88,8 @@ async def fail(request: Request, error: Exception) -> Response:
     return _refusal(HttpRefused("server_error", "the server failed at this request"))
 
 
-def _refusal(error: Exception) -> Response:
-    problem: Problem = problem_of(error)
+def _refusal(error: Exception, *private: Path) -> Response:
+    problem: Problem = problem_of(error, *private)
     headers = {}
     if isinstance(error, HttpRefused) and error.wait_s is not None:
         headers["retry-after"] = str(max(1, math.ceil(error.wait_s)))

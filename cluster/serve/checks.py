@@ -81,11 +81,11 @@ class Checks:
             if delivered.manifest != upload.hash:
                 raise ClusterError("the files changed while they were checked")
         except (ModelRefused, Refusal) as error:
-            return Outcome(None, problem_of(error))
+            return Outcome(None, problem_of(error, upload.files, self._uploads.home))
         except HttpRefused as error:
             return problem_of(error)
         except (*NETWORK_ERRORS, OSError) as error:
-            return problem_of(HttpRefused("check_failed", str(error)))
+            return problem_of(HttpRefused("check_failed", str(error)), upload.files, self._uploads.home)
         except Exception as error:
             # The thread that all uploads wait for must outlive a fault in one check.
             _log.exception("the check of version %s failed", upload.hash.hex())

@@ -4,6 +4,9 @@ Invariants: a refusal is one JSON object {kind, code, sentence}; what a network 
 client as the same exception on the other.
 """
 
+import os
+from pathlib import Path
+
 from msgspec import Struct
 
 from actors.errors import EndpointRefused
@@ -65,9 +68,11 @@ class Problem(Struct, frozen=True, kw_only=True):
     sentence: str
 
 
-def problem_of(error: Exception) -> Problem:
-    """How an error of the network travels."""
+def problem_of(error: Exception, *private: Path) -> Problem:
+    """How an error of the network travels; folders that are nobody's business are not named in it."""
     code, sentence = getattr(error, "code", ""), getattr(error, "sentence", "") or str(error)
+    for folder in private:
+        sentence = sentence.replace(f"{folder}{os.sep}", "").replace(str(folder), "the folder")
     return Problem(kind=type(error).__name__, code=code, sentence=sentence)
 
 

@@ -181,6 +181,7 @@ class Uploads:
 
     def __init__(self, folder: Path, most: int, clock: Callable[[], float] = time.monotonic) -> None:
         self._folder = folder
+        self.home = folder.parent
         self._most = most
         self._clock = clock
         self._lock = threading.Lock()

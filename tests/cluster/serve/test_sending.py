@@ -13,7 +13,7 @@ from cluster.serve.server import serving
 from cluster.serve.signing import BODY, SIGNATURE, now_ms, sign_request
 from cluster.serve.uploads import CHUNK_BYTES
 from ledger.keys import Keypair
-from models.manifest import Manifest, ManifestFile, encode_manifest
+from models.manifest import Manifest, ManifestFile, encode_manifest, manifest_folder
 
 Ask = Callable[..., requests.Response]
 PRICE_RAO = 1_000_000_000
@@ -163,10 +163,25 @@ def test_a_refused_upload_leaves_nothing_but_its_reason(
     standing = ended(ask, ada, manifest)
     assert standing["state"] == "refused"
     assert standing["problem"]["kind"] == "ModelRefused"  # type: ignore[index]
+    assert str(home) not in str(standing)
     assert reserved_rao(url, ada) == 0
     assert {path.name for path in (home / "uploads").glob("*/*/*")} == {"record", "outcome"}
     assert not list((home / "store").glob("*/*/*"))
     assert begin(ask, manifest, ada).json()["state"] == "receiving"
+
+
+def test_a_folder_without_weights_is_refused_without_naming_the_servers(
+    ask: Ask, ada: Keypair, tmp_path: Path, home: Path
+) -> None:
+    (tmp_path / "bare").mkdir()
+    (tmp_path / "bare" / "config.json").write_text("{}")
+    manifest = manifest_folder(tmp_path / "bare")
+    begin(ask, manifest, ada)
+    send_all(ask, ada, tmp_path / "bare", manifest)
+    ask("POST", f"{place_of(manifest)}/finish", ada)
+    problem = ended(ask, ada, manifest)["problem"]
+    assert problem["code"] == "no_weights"  # type: ignore[index]
+    assert str(home) not in str(problem)
 
 
 def test_two_who_send_one_version_at_once_write_it_once(

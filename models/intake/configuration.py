@@ -18,7 +18,8 @@ from models.intake.quotas import Quotas
 CONFIG_BYTES = 1 << 20
 LARGEST_NUMBER = 1 << 40
 """Of a whole number; the largest that means something is a base of rotary positions."""
-LARGEST_VOCABULARY = 1 << 20
+LARGEST = {"vocab_size": 1 << 20, "num_labels": 1 << 16}
+"""Of labels transformers makes a name each when it reads a configuration."""
 INFINITE = frozenset({"time_step_limit", "__float__"})
 """Where Mamba 2 and its kin say that there is no limit."""
 
@@ -90,8 +91,8 @@ def check_number(name: str, value: Any, quotas: Quotas) -> None:
         raise ModelRefused("context", over_quota(name, length, quotas.context_tokens))
     if is_width and length > quotas.width:
         raise ModelRefused("width", over_quota(name, length, quotas.width))
-    if name == "vocab_size" and not 1 <= length <= LARGEST_VOCABULARY:
-        raise ModelRefused("config_range", f"{CONFIG_FILE} sets {name} to {length:,}: 1 to {LARGEST_VOCABULARY:,}")
+    if name in LARGEST and not 1 <= length <= LARGEST[name]:
+        raise ModelRefused("config_range", f"{CONFIG_FILE} sets {name} to {length:,}: 1 to {LARGEST[name]:,}")
 
 
 def over_quota(name: str, number: int, most: int) -> str:

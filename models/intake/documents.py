@@ -13,7 +13,7 @@ from typing import Any, Literal, TypeGuard
 from models.manifest import open_plain
 
 MOST_ITEMS = 1 << 18
-"""Commas in a document, so at most this many values beside brackets: 50 MB as Python's objects."""
+"""Commas in a document, so at most this many values beside brackets: up to 80 MiB as Python's objects."""
 DEEPEST = 32
 """Configurations of transformers nest 5 deep."""
 

@@ -126,6 +126,7 @@ CONFIGURED: dict[str, tuple[str, Change]] = {
     "negative": ("config_range", configured(hidden_size=-32)),
     "beyond all numbers": ("config_range", configured(sliding_window=10**300)),
     "no vocabulary at all": ("config_range", configured(vocab_size=0)),
+    "a hundred million labels": ("config_range", configured(num_labels=10**8)),
     "heads that do not divide": ("config_contradiction", configured(num_key_value_heads=3)),
     "layers of two counts": ("config_contradiction", configured(layer_types=["full_attention"] * 3)),
     "more experts chosen than there are": (

@@ -135,6 +135,7 @@ REFUSED: dict[str, tuple[str, Change]] = {
     "NaN": ("nan", one_number(float("nan"))),
     "infinity": ("infinity", one_number(float("-inf"))),
     "numbers that overflow": ("nan_answers", weighed(overflow)),
+    "answers without names": ("fails", configured(return_dict=False)),
     "a tokenizer that is no JSON": ("tokenizer", text("tokenizer.json", "[")),
     "a tokenizer of nothing": ("tokenizer", text("tokenizer.json", "{}")),
     "a tokenizer nested deep": ("tokenizer", text("tokenizer.json", '{"model":' * 100_000)),

@@ -10,7 +10,10 @@ from models.errors import ModelRefused
 from models.intake.check import check_static, check_submission
 from models.intake.quotas import Quotas
 from models.intake.trial import Passed, Question, answer_to, status_mib
+from models.manifest import manifest_folder
+from models.store import Store
 from tests.models.intake.architectures import KINDS, make
+from tests.models.intake.building import adapted
 from tests.models.intake.speaking import PASSED, REFUSED, large, never_done, tokenised
 
 QUOTAS = Quotas(width=8192, trial_mib=256, trial_s=60)
@@ -72,6 +75,22 @@ def test_a_process_of_its_own_says_the_same(tmp_path, llama, case):
         check(folder)
     assert refused.value.code == code
     assert str(tmp_path) not in refused.value.sentence
+
+
+@pytest.mark.thorough
+def test_an_adapter_passes_over_a_stored_base(tmp_path, llama):
+    store = Store(tmp_path / "store")
+    base = store.put_folder(llama).hash
+    folder = shutil.copytree(llama, tmp_path / "model")
+    adapted(base_model_name_or_path=base.hex())(folder)
+    checked = check_submission(folder, quotas=QUOTAS, panel="next_byte", window_bytes=64, base=store.materialize)
+    assert (checked.kind, checked.base, checked.model_type) == ("adapter", base, "llama")
+    assert checked.manifest == manifest_folder(folder).hash
+    assert checked.parameters > 34_976
+    over_itself = shutil.copytree(folder, tmp_path / "over")
+    adapted(base_model_name_or_path=store.put_folder(folder).hash.hex())(over_itself)
+    with pytest.raises(ModelRefused, match="no whole weights"):
+        check_submission(over_itself, quotas=QUOTAS, panel="next_byte", window_bytes=64, base=store.materialize)
 
 
 @pytest.mark.thorough

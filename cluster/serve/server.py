@@ -156,6 +156,8 @@ def _bind(settings: Serve) -> socket.socket:
         listening = socket.create_server(address[:2], family=family, backlog=MOST_CONNECTIONS)
     except OSError as error:
         raise ConfigurationError("serve.port", f"{settings.host}:{settings.port} cannot be bound: {error}") from error
+    # Connections have it from here. Without it an answer's body waits 40 ms for the acknowledgement of its head.
+    listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     listening.setblocking(False)
     return listening
 

@@ -6,7 +6,7 @@ home of a network in development.
 
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -232,21 +232,22 @@ class Desk:
             time.sleep(POLL_S if self.local else POLL_FAR_S)
 
 
-def open_desk(home: Home, network: str | None) -> Desk:
-    """The desk of a home's network, or of one at a URL with the wallets of the home.
+@contextmanager
+def open_desk(home: Home, network: str | None) -> Iterator[Desk]:
+    """The desk of a home's network, or of one at a URL with the wallets of the home, for as long as the context.
 
     Raises:
         ClusterError: the home holds no network, or nobody answers at the URL.
     """
-    door: Door
     if network is None:
-        door = HomeDoor(home)
-    else:
-        from cluster.serve.client import UrlDoor  # brings an HTTP client, which a home does not need
+        with closing(HomeDoor(home)) as door:
+            yield Desk(door, home, door.terms(), True, records_of(home))
+        return
+    from cluster.serve.client import UrlDoor  # brings an HTTP client, which a home does not need
 
-        door = UrlDoor(network)
-    terms = door.terms()
-    return Desk(door, home, terms, network is None, records_of(home, None if network is None else terms.genesis))
+    far = UrlDoor(network)
+    terms = far.terms()
+    yield Desk(far, home, terms, False, records_of(home, terms.genesis))
 
 
 def as_name(text: str) -> str:

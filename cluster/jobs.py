@@ -17,11 +17,13 @@ from actors.miner import Job
 from actors.seam import Handle, Reference
 from cluster.calls import ask_one
 from cluster.config import PeerEntry
+from cluster.errors import ClusterError
 from cluster.home_door import queueing
 from cluster.place.plan import plan_hosts
 from cluster.records import records_of
 from cluster.run import Run, Work
 from ledger.entries import Neuron
+from ledger.errors import WalletError
 from ledger.extrinsics import Call, Publish, Register, encode_extrinsic, sign_extrinsic
 from ledger.keys import Keypair
 from ledger.wallet import Wallet
@@ -86,13 +88,16 @@ def train(run: Run, work: Work, view: View) -> None:
 
 
 def _submitted(run: Run) -> dict[str, Keypair]:
-    """The hotkeys of submitted peers that this network was asked to train, by name."""
-    configured = {peer.name for peer in run.network.peers}
-    return {
-        record.name: Wallet.open(run.home.wallets, record.wallet).hotkey(record.hotkey)
-        for record in records_of(run.home).read_all(run.genesis.hash)
-        if record.train and record.name not in configured
-    }
+    """The hotkeys of submitted peers that this network was asked to train, by name; what cannot be read is told."""
+    records, found = records_of(run.home), {}
+    for name in records.names():
+        try:
+            record = records.read(name, run.genesis.hash)
+            if record is not None and record.train:
+                found[name] = Wallet.open(run.home.wallets, record.wallet).hotkey(record.hotkey)
+        except (ClusterError, WalletError) as error:
+            run.show.note(f"{name} is not trained: {error}")
+    return {name: hotkey for name, hotkey in found.items() if name not in {peer.name for peer in run.network.peers}}
 
 
 def _submitted_job(run: Run, name: str, neuron: Neuron, view: View) -> Job:

@@ -62,10 +62,9 @@ class Records:
             raise ClusterError(f"{path} is no record of a submission ({error}): remove it, and submit again") from None
         return record if record.genesis == genesis.hex() else None
 
-    def read_all(self, genesis: bytes) -> list[Record]:
-        """All records of a network, by name."""
-        names = sorted(path.stem for path in self.folder.glob("*.json"))
-        return [record for name in names if (record := self.read(name, genesis)) is not None]
+    def names(self) -> list[str]:
+        """The names that have a record, of whatever network."""
+        return sorted(path.stem for path in self.folder.glob("*.json"))
 
     def write(self, record: Record) -> None:
         """Keep a record in place of an older one of its name."""

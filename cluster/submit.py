@@ -73,16 +73,16 @@ def submit_model(
         wait_s=wait_s,
         show=show or Quiet(),
     )
-    desk = open_desk(home, network)
-    if endpoint is None:
-        check_static(asked.model, desk.terms.quotas)
-    _check_train(desk, asked)
-    mine, waits = desk.mine(chosen), desk.waiting(chosen)
-    if mine is not None:
-        return _renew(desk, asked, mine[0], mine[1], waits)
-    if waits is not None:
-        return _renew(desk, asked, None, desk.keys_of(waits), waits)
-    return _register(desk, asked)
+    with open_desk(home, network) as desk:
+        if endpoint is None:
+            check_static(asked.model, desk.terms.quotas)
+        _check_train(desk, asked)
+        mine, waits = desk.mine(chosen), desk.waiting(chosen)
+        if mine is not None:
+            return _renew(desk, asked, mine[0], mine[1], waits)
+        if waits is not None:
+            return _renew(desk, asked, None, desk.keys_of(waits), waits)
+        return _register(desk, asked)
 
 
 def _register(desk: Desk, asked: Asked) -> Submission:
@@ -108,9 +108,9 @@ def _register(desk: Desk, asked: Asked) -> Submission:
         before_rao = desk.door.holdings(coldkey.public).free_rao + granted_rao
         record = desk.send(calls, _record(asked, keys, delivered))
     receipts = desk.wait(record, asked.wait_s, asked.show)
-    price_rao = None
-    if receipts:
-        price_rao = before_rao - desk.door.holdings(coldkey.public).free_rao - asked.stake_rao
+    paid_rao = before_rao - desk.door.holdings(coldkey.public).free_rao - asked.stake_rao
+    # What else the wallet paid or got meanwhile would be in it too.
+    price_rao = paid_rao if receipts and 0 < paid_rao <= most_rao else None
     return _submission(desk, asked, record, delivered, receipts, price_rao=price_rao, max_price_rao=most_rao)
 
 

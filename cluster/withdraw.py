@@ -22,7 +22,11 @@ def withdraw_peer(
     name: str, home: Home, *, network: str | None = None, wait_s: float | None = None, show: Progress | None = None
 ) -> Withdrawal:
     """`taoray.withdraw`, for a home that was found."""
-    desk = open_desk(home, network)
+    with open_desk(home, network) as desk:
+        return _withdraw(desk, name, wait_s, show or Quiet())
+
+
+def _withdraw(desk: Desk, name: str, wait_s: float | None, show: Progress) -> Withdrawal:
     mine, waits = desk.mine(name), desk.waiting(name)
     neuron = mine[0] if mine else None
     if mine is not None:
@@ -32,7 +36,7 @@ def withdraw_peer(
     else:
         raise SubmissionRefused("not_registered", f"no neuron of {desk.terms.network} is named {name!r}")
     if waits is not None and waits.withdrawal:
-        return _withdrawal(desk, keys, neuron, waits, desk.wait(waits, wait_s, show or Quiet()))
+        return _withdrawal(desk, keys, neuron, waits, desk.wait(waits, wait_s, show))
     calls: list[tuple[Call, Keypair]] = []
     if (neuron is not None and neuron.manifest is not None) or (waits is not None and waits.manifest is not None):
         calls.append((Withdraw(), keys.hotkey))
@@ -42,7 +46,7 @@ def withdraw_peer(
         raise Refusal("no_version", f"{name} has neither a version nor an endpoint to withdraw")
     with desk.queue():
         record = desk.send(calls, Record(genesis="", name=name, wallet=keys.wallet.name, hotkey=keys.hotkey_name))
-    return _withdrawal(desk, keys, neuron, record, desk.wait(record, wait_s, show or Quiet()))
+    return _withdrawal(desk, keys, neuron, record, desk.wait(record, wait_s, show))
 
 
 def _withdrawal(

@@ -1,0 +1,61 @@
+"""Submissions to a network that runs on Ray: peers join, are trained, renewed and withdrawn without a restart, and
+after a kill -9 ledger, store and running peers agree.
+"""
+
+from pathlib import Path
+
+import pytest
+
+import taoray
+from benchmarks.submissions_world import Driver, check_agreement
+from cluster.report import NeuronRecord
+from tests.models.intake.architectures import make
+
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(1200)]
+
+
+def neuron(home: Path, epoch: int, name: str) -> NeuronRecord:
+    """A neuron as the record of an epoch has it."""
+    record = next(record for record in taoray.epochs(home) if record.epoch == epoch)
+    return next(neuron for neuron in record.neurons if neuron.name == name)
+
+
+def manifest_of(home: Path, name: str) -> str | None:
+    found: str | None = next(row["manifest"] for row in taoray.metagraph(home).to_pylist() if row["name"] == name)
+    return found
+
+
+def test_a_running_network_takes_models_in_and_lets_them_go(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    driver = Driver(home, training__steps="8")
+    driver.start()
+    try:
+        driver.wait_for_epoch(1)
+        first = taoray.submit(make("qwen3", tmp_path / "qwen3"), home=home)
+        pupil = taoray.submit(make("gpt2", tmp_path / "pupil"), home=home, train=True)
+        assert [made.state for made in (first, pupil)] == ["registered", "registered"]
+        driver.wait_for_epoch(pupil.valued_epoch)
+        for made in (first, pupil):
+            valued = neuron(home, made.valued_epoch, made.name)
+            assert (valued.uid, valued.status, valued.kind) == (made.uid, "ok", "hosted")
+            assert valued.bits_per_byte is not None
+            assert valued.new_bits is not None, "it is valued, not only measured"
+        driver.wait_for(lambda: manifest_of(home, "pupil") != pupil.manifest)
+
+        second = taoray.submit(make("opt", tmp_path / "opt"), name="qwen3", home=home, wait_s=0)
+        gone = taoray.withdraw("pupil", home=home, wait_s=0)
+        assert (second.state, gone.state) == ("queued", "queued")
+        driver.kill()
+        driver.start()
+        third = taoray.submit(make("mamba", tmp_path / "mamba"), home=home)
+        driver.wait_for_epoch(third.valued_epoch)
+        assert manifest_of(home, "qwen3") == second.manifest
+        assert manifest_of(home, "pupil") is None
+        assert neuron(home, third.valued_epoch, "pupil").bits_per_byte is None
+        assert neuron(home, third.valued_epoch, "mamba").new_bits is not None
+    finally:
+        driver.stop()
+    ending = Driver(home, training__steps="8", storage__keep_unused_s="0")
+    ending.start(epochs=1)
+    assert ending.finish() == 0
+    assert check_agreement(home)["peers_asked"] == 5, "three of the network's own, qwen3 and mamba"

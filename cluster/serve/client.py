@@ -167,7 +167,7 @@ class UrlDoor:
                 patient = bool(self._genesis)
             except HttpRefused as error:
                 failure, pause_s = error, max(pause_s, error.wait_s or 0.0)
-                patient = error.code in ("rate_limited", "busy")
+                patient = error.code in ("rate_limited", "busy", "too_many_uploads")
             if not patient or time.monotonic() + pause_s > until:
                 raise failure
             time.sleep(pause_s * random.uniform(1.0, 1.2))

@@ -184,9 +184,10 @@ async def put_chunk(request: Request) -> Response:
     manifest_hash, name, offset = hash_of(request, "manifest"), request.path_params["file"], whole(request, "offset")
     if offset is None:
         raise HttpRefused("bad_request", "the query names no offset")
-    await run_in_threadpool(service.check_chunk, signed.key, manifest_hash, body_length(request, CHUNK_BYTES))
-    data = await read_signed(request, signed, CHUNK_BYTES)
-    return answer(await run_in_threadpool(service.write_chunk, signed.key, manifest_hash, name, offset, data))
+    length = body_length(request, CHUNK_BYTES)
+    with await run_in_threadpool(service.expect_chunk, signed.key, manifest_hash, length):
+        data = await read_signed(request, signed, CHUNK_BYTES)
+        return await told(service.write_chunk, signed.key, manifest_hash, name, offset, data)
 
 
 async def post_finish(request: Request) -> Response:

@@ -9,6 +9,7 @@ import os
 import threading
 import time
 from collections import OrderedDict
+from contextlib import AbstractContextManager
 from typing import NamedTuple
 
 from cluster.config import Serve
@@ -129,10 +130,14 @@ class Service:
             return self.uploads.begin(payer, manifest, quotas, lambda own_rao: self._reserve(payer, own_rao))
         return standing
 
-    def check_chunk(self, payer: bytes, manifest_hash: bytes, size_bytes: int) -> None:
-        """Before a chunk's body is read: HttpRefused `no_upload`, or `rate_limited` where its key sends too much."""
-        self.uploads.find(payer, manifest_hash)
+    def expect_chunk(self, payer: bytes, manifest_hash: bytes, size_bytes: int) -> AbstractContextManager[None]:
+        """Before a chunk's body is read: its place, to be held until it is written.
+
+        Raises HttpRefused `no_upload`, or `rate_limited` where its key sends too much; `busy` on entering.
+        """
+        upload = self.uploads.find(payer, manifest_hash)
         self.check_payload(payer, size_bytes)
+        return upload.expecting()
 
     def check_payload(self, key: bytes, size_bytes: int) -> None:
         """HttpRefused `rate_limited` where a key sends more a second than it may."""

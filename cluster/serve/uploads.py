@@ -12,7 +12,7 @@ import contextlib
 import shutil
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Literal
 
@@ -28,6 +28,9 @@ from models.manifest import Manifest, decode_manifest, encode_manifest
 
 CHUNK_BYTES = 8 << 20
 """The longest chunk: what one request holds in memory."""
+
+CHUNKS_AT_ONCE = 4
+"""Of one upload on their way: with CHUNK_BYTES and the number of uploads this bounds what is in memory."""
 
 UPLOADS_PER_KEY = 2
 """One key's at once, so that one cannot take every place."""
@@ -74,7 +77,7 @@ class Outcome(Struct, frozen=True):
 
 
 class Upload:
-    """One upload. Its methods are called under `lock`."""
+    """One upload. Its methods are called under `lock`, where they do not say otherwise."""
 
     def __init__(self, folder: Path, record: Record, at_s: float) -> None:
         self.folder = folder
@@ -86,6 +89,7 @@ class Upload:
         self.checking = False
         self.problem: Problem | None = None
         self.outcome = _read_outcome(folder)
+        self._places = threading.BoundedSemaphore(CHUNKS_AT_ONCE)
         self._sizes = {file.path: file.size_bytes for file in self.manifest.files}
         self.offsets = dict(self._sizes) if self.outcome else {name: self._length(name) for name in self._sizes}
         self._born_s = self._touched_s = at_s
@@ -131,6 +135,16 @@ class Upload:
         self.offsets[name] = offset + len(data)
         self.problem = None
         self._touched_s = at_s
+
+    @contextlib.contextmanager
+    def expecting(self) -> Iterator[None]:
+        """Hold one of the places of chunks on their way, without `lock`. HttpRefused `busy`."""
+        if not self._places.acquire(blocking=False):
+            raise HttpRefused("busy", f"{CHUNKS_AT_ONCE} chunks of this upload are on their way", 1.0)
+        try:
+            yield
+        finally:
+            self._places.release()
 
     def begin_check(self, at_s: float) -> bool:
         """Whether a check is to begin now; not where one is under way, or its outcome is here.
@@ -245,7 +259,7 @@ class Uploads:
     def _check_place(self, payer: bytes, manifest: Manifest) -> None:
         under_way = [key for (key, _), upload in self._uploads.items() if upload.open]
         if under_way.count(payer) >= UPLOADS_PER_KEY:
-            raise HttpRefused("too_many_uploads", f"this key has {UPLOADS_PER_KEY} uploads under way", REST_S)
+            raise HttpRefused("too_many_uploads", f"this key has {UPLOADS_PER_KEY} uploads under way", 10.0)
         if len(under_way) >= self._most:
             raise HttpRefused("busy", f"{self._most} uploads are under way", 60.0)
         coming = sum(upload.manifest.size_bytes for upload in self._uploads.values() if upload.open)

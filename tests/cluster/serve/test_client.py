@@ -116,9 +116,9 @@ def test_a_refusal_comes_out_with_its_code(door: UrlDoor, home: Path, ada: Keypa
     assert list(Store(home / "store").versions()) == []
 
 
-def test_who_cannot_pay_is_refused(door: UrlDoor, llama: Path) -> None:
+def test_who_cannot_pay_is_refused(door: UrlDoor, model: Path) -> None:
     with pytest.raises(Refusal, match="insufficient_balance"):
-        door.deliver(llama, Keypair.from_seed(b"p" * 32), lambda done, of: None)
+        door.deliver(model, Keypair.from_seed(b"p" * 32), lambda done, of: None)
 
 
 class Cut(Exception):

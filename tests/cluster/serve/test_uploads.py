@@ -1,6 +1,7 @@
 """Uploads on the disk: they resume, they are bounded, and they end."""
 
 from collections.abc import Callable
+from contextlib import ExitStack
 from itertools import pairwise
 from pathlib import Path
 
@@ -174,6 +175,17 @@ def test_uploads_are_bounded_by_key_and_in_all(uploads: Uploads) -> None:
     assert code_of(lambda: begin(uploads, fake_manifest(2))) == "too_many_uploads"
     begin(uploads, fake_manifest(0), OTHER)
     assert code_of(lambda: begin(uploads, fake_manifest(0), b"t" * 32)) == "busy"
+
+
+def test_chunks_on_their_way_are_bounded(uploads: Uploads, manifest: Manifest) -> None:
+    begin(uploads, manifest)
+    upload = uploads.find(PAYER, manifest.hash)
+    with ExitStack() as stack:
+        for _ in range(4):
+            stack.enter_context(upload.expecting())
+        assert code_of(lambda: stack.enter_context(upload.expecting())) == "busy"
+    with upload.expecting():
+        write(uploads, manifest, "model.safetensors", 0, b"x")
 
 
 def test_quotas_and_the_disk_bound_an_upload(uploads: Uploads) -> None:

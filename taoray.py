@@ -9,7 +9,8 @@ The public API: what the command line uses, and the only names that promise to s
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -91,6 +92,7 @@ __all__ = [
     "prune_ledger",
     "read_disclosure",
     "send",
+    "serving",
     "sign_message",
     "stake",
     "status",
@@ -232,6 +234,21 @@ def withdraw(
     from cluster.withdraw import withdraw_peer
 
     return withdraw_peer(name, _place(home), network=network, wait_s=wait_s, show=show)
+
+
+@contextmanager
+def serving(home: Path | str, *, host: str | None = None, port: int | None = None) -> Iterator[str]:
+    """Serve a network that nobody drives over HTTP for as long as the context lasts; gives the server's URL.
+
+    Args:
+        host, port: None: as `[serve]` says, on port 8642 where it names none. Port 0: any that is free.
+
+    Raises ConfigurationError where the address cannot be bound, ClusterError where it is served already.
+    """
+    from cluster.serve.alone import serving_alone  # brings a web server, which reading a ledger does not need
+
+    with serving_alone(_place(home), host=host, port=port) as url:
+        yield url
 
 
 def evaluate(

@@ -4,15 +4,9 @@ import threading
 from typing import Annotated
 
 import typer
-from msgspec.structs import replace
 
 import taoray
 from cluster.cli.output import HomeOption, JsonOption, error_console, home_of, print_json
-from cluster.config import Serve
-from cluster.home_door import read_settings
-
-DEFAULT_PORT = 8642
-"""Where the configuration names none."""
 
 
 def serve(
@@ -24,20 +18,13 @@ def serve(
     json: JsonOption = False,
 ) -> None:
     """Serve a network over HTTP until interrupted: uploads, signed extrinsics, metagraph, blocks, events."""
-    from cluster.serve.server import serving  # brings a web server, which no other command needs
-
-    place = home_of(home)
-    settings = read_settings(place)
-    chosen = settings.serve if settings else Serve()
-    chosen = replace(chosen, host=host or chosen.host, port=(chosen.port or DEFAULT_PORT) if port is None else port)
+    folder = home_of(home).folder
     try:
-        with serving(place, chosen) as url:
-            network = taoray.status(place.folder).network
+        with taoray.serving(folder, host=host, port=port) as url:
+            network = taoray.status(folder).network
             if json:
-                print_json({"network": network, "home": place.folder, "url": url})
-            error_console().print(
-                f"{network} in {place.folder}: {url}; Ctrl-C ends it", highlight=False, soft_wrap=True
-            )
+                print_json({"network": network, "home": folder, "url": url})
+            error_console().print(f"{network} in {folder}: {url}; Ctrl-C ends it", highlight=False, soft_wrap=True)
             threading.Event().wait()
     except KeyboardInterrupt:
         error_console().print("stopped")

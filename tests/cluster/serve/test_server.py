@@ -8,7 +8,8 @@ import pyarrow as pa
 import pytest
 import requests
 
-from cluster.config import Serve
+import taoray
+from cluster.config import OPERATOR, Serve
 from cluster.errors import ClusterError, ConfigurationError
 from cluster.home import Home
 from cluster.serve.errors import HTTP_REFUSALS
@@ -16,7 +17,9 @@ from cluster.serve.routes import ARROW, ROUTES
 from cluster.serve.server import serving
 from ledger.extrinsics import Call, Publish, Register, Transfer, encode_extrinsic, sign_extrinsic
 from ledger.keys import Keypair
+from ledger.store.chain import Chain
 from ledger.store.metagraph import SCHEMA
+from ledger.wallet import Wallet
 
 
 def get(url: str, **options: Any) -> requests.Response:
@@ -119,6 +122,32 @@ def test_signed_extrinsics_are_queued_once(url: str, genesis: bytes, ada: Keypai
         assert response.status_code == 202
     assert get(f"{url}/keys/{ada.address}").json()["next_nonce"] == 2
     assert get(f"{url}/receipts/{response.json()['hash']}").json() is None
+
+
+def test_what_a_block_took_is_told_with_its_receipt(url: str, home: Path, genesis: bytes, ada: Keypair) -> None:
+    applied = sign(Transfer(to=bytes(32), amount_rao=10**6), ada, genesis)
+    refused = sign(Transfer(to=bytes(32), amount_rao=10**15), ada, genesis, nonce=2)
+    hashes = [post(url, body).json()["hash"] for body in (applied, refused)]
+    keeper = Wallet.open(home / "wallets", OPERATOR).hotkey()
+    with Chain.open(home / "ledger" / "chain.db", write=True) as chain:
+        chain.build("open", [applied, refused], term=0, keypair=keeper)
+    receipt = get(f"{url}/receipts/{hashes[0]}?since=0").json()
+    assert receipt == {"height": 1, "epoch": 1, "code": "ok", "final": False}
+    assert get(f"{url}/receipts/{hashes[0]}?since=1").json() is None
+    assert get(f"{url}/receipts/{hashes[1]}").json()["code"] == "insufficient_balance"
+    (block,) = get(f"{url}/blocks?first=1").json()
+    assert (block["kind"], block["keeper"]) == ("open", keeper.address)
+    assert block["extrinsics"] == [
+        {"hash": hash_, "call": "transfer", "signer": ada.address, "nonce": nonce, "code": code}
+        for hash_, nonce, code in zip(hashes, (1, 2), ("ok", "insufficient_balance"), strict=True)
+    ]
+    assert get(f"{url}/terms").json()["phase"] == "open"
+
+
+def test_it_serves_over_ipv6_and_as_a_function(home: Path) -> None:
+    with taoray.serving(home, host="::1", port=0) as url:
+        assert url.startswith("http://[::1]:")
+        assert get(f"{url}/terms").json()["network"] == "tiny"
 
 
 def test_junk_and_forged_extrinsics_are_refused(url: str, genesis: bytes, ada: Keypair) -> None:

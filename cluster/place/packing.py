@@ -39,8 +39,8 @@ class Packing:
         """Where these versions answer, by host; what is known of any others is forgotten."""
         shapes = {version: self._shape(version) for version in versions}
         bases = {shape.base: self._shape(shape.base) for shape in shapes.values() if shape.base is not None}
-        self._shapes = {**bases, **shapes}
-        self._measured = {version: size for version, size in self._measured.items() if version in self._shapes}
+        self._shapes = {version: shape for version, shape in (bases | shapes).items() if shape.parameters}
+        self._measured = {version: size for version, size in self._measured.items() if version in bases | shapes}
         self._alone &= set(versions)
         wanted = [
             Wanted(
@@ -109,12 +109,10 @@ class Packing:
 
     def _shape(self, version: bytes) -> Shape:
         """A version's shape; one whose files are missing is like no other, and its host will say what is wrong."""
-        if version in self._shapes:
-            return self._shapes[version]
         try:
-            return read_shape(self._store, version)
-        except StoreError:
+            return self._shapes.get(version) or read_shape(self._store, version)
+        except (StoreError, OSError):
             return Shape(signature=version, parameters=0, size_bytes=0)
 
     def _size_bytes(self, version: bytes) -> int:
-        return self._measured.get(version, BYTES_A_PARAMETER * self._shapes[version].parameters)
+        return self._measured.get(version, BYTES_A_PARAMETER * self._shape(version).parameters)

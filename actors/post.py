@@ -41,8 +41,9 @@ class Place:
 
     @property
     def head_name(self) -> str:
-        """The host as a head names it."""
-        return f"[{self.host}]" if ":" in self.host else self.host
+        """Host and port as a head names them: the usual port goes without saying."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return host if self.port == _PORTS["https" if self.tls else "http"] else f"{host}:{self.port}"
 
 
 def find_place(endpoint: str) -> Place:
@@ -72,7 +73,7 @@ async def post(place: Place, body: bytes, *, size: int, allow_private: bool) -> 
     reader, writer = await _open(place, allow_private)
     try:
         head = (
-            f"POST {place.path} HTTP/1.1\r\nHost: {place.head_name}:{place.port}\r\nContent-Type: {CONTENT_TYPE}\r\n"
+            f"POST {place.path} HTTP/1.1\r\nHost: {place.head_name}\r\nContent-Type: {CONTENT_TYPE}\r\n"
             f"Content-Length: {len(body)}\r\nAccept-Encoding: identity\r\nConnection: close\r\n\r\n"
         )
         writer.write(head.encode("ascii"))

@@ -16,7 +16,7 @@ import pytest
 from actors.dispatch import Failure, Reason
 from actors.errors import EndpointRefused
 from actors.gateway import Gateway, GatewaySettings, Target, share_s, try_endpoint
-from actors.post import Place, find_place, secure_context
+from actors.post import secure_context
 from actors.remote_wire import Seen, answer_question, open_question
 from actors.wire import Query, WireError, check_answer, sign_query
 from benchmarks.hostile_peer import BEHAVIOURS, random_said, read_question, serving
@@ -229,37 +229,6 @@ def test_nobody_answers() -> None:
         with pytest.raises(EndpointRefused) as caught:
             trial(endpoint, keypair("honest"))
         assert caught.value.code == "unreachable"
-
-
-@pytest.mark.parametrize(
-    "endpoint",
-    [
-        "ftp://a.example/",
-        "http://",
-        "http://:80/",
-        "http://a.example:99999/",
-        "http://u:p@a.example/",
-        "//a",
-        "https://[",
-    ],
-)
-def test_what_is_no_endpoint(endpoint: str) -> None:
-    with pytest.raises(EndpointRefused) as caught:
-        find_place(endpoint)
-    assert caught.value.code == "endpoint"
-
-
-@pytest.mark.parametrize(
-    ("endpoint", "place"),
-    [
-        ("http://a.example", Place("a.example", 80, "/", tls=False)),
-        ("https://A.example:8443/x/y?q=1&r", Place("a.example", 8443, "/x/y?q=1&r", tls=True)),
-        ("https://[2606:4700::1]/", Place("2606:4700::1", 443, "/", tls=True)),
-        ("https://b\u00fccher.example/\u00fc%20#part", Place("xn--bcher-kva.example", 443, "/%C3%BC%20", tls=True)),
-    ],
-)
-def test_where_an_endpoint_is(endpoint: str, place: Place) -> None:
-    assert find_place(endpoint) == place
 
 
 @contextmanager

@@ -1,11 +1,13 @@
 """Model folders: config.json and model.safetensors, in the layout of Hugging Face.
 
-Invariants: a folder is only ever read as JSON and safetensors, and no code in it or named by it is run; a model that
+Invariants: a folder is only ever read as JSON and safetensors, and no code in it or named by it is run,
+nor any fetched for it; a model that
 loads has every tensor it needs, in the shape it needs, and reads bytes or has a tokenizer; the process's random state
 is left as it was.
 """
 
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +18,9 @@ from models.host.architectures import VOCABULARY
 if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedModel
+
+# Read by transformers as it is imported: where the package `kernels` is installed, it fetches code for some models.
+os.environ.setdefault("USE_HUB_KERNELS", "NO")
 
 WEIGHTS_FILE = "model.safetensors"
 CONFIG_FILE = "config.json"

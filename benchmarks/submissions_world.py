@@ -17,7 +17,7 @@ from typing import Any
 import taoray
 from cluster.archive import open_chain
 from cluster.home import Home
-from cluster.keeping import named_by
+from cluster.keeping import bases_of, named_by
 from ledger.extrinsics import BASELINE_MANIFEST
 from ledger.store.mempool import Mempool
 from models.store import Store
@@ -128,6 +128,7 @@ def check_agreement(home: Path) -> dict[str, Any]:
     """Ledger, store and the last epoch's record against each other. AssertionError names what differs."""
     verified = taoray.verify(home)
     store, named = Store(Home(home).store), named_versions(home)
+    named |= bases_of(store, named)
     for version in named:
         assert store.materialize(version).is_dir(), version.hex()
     assert store.versions() == named, "the store holds what nothing names, or lacks what is named"

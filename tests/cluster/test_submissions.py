@@ -8,8 +8,11 @@ import pytest
 
 import taoray
 from benchmarks.submissions_world import Driver, check_agreement
+from cluster.home import Home
 from cluster.report import NeuronRecord
+from models.store import Store
 from tests.models.intake.architectures import make
+from tests.models.intake.building import adapted
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(1200)]
 
@@ -34,10 +37,13 @@ def test_a_running_network_takes_models_in_and_lets_them_go(tmp_path: Path) -> N
         first = taoray.submit(make("qwen3", tmp_path / "qwen3"), home=home)
         pupil = taoray.submit(make("gpt2", tmp_path / "pupil"), home=home, train=True)
         assert [made.state for made in (first, pupil)] == ["registered", "registered"]
-        driver.wait_for_epoch(pupil.valued_epoch)
-        for made in (first, pupil):
+        assert first.manifest is not None
+        adapted(base_model_name_or_path=first.manifest)(make("qwen3", tmp_path / "tune"))
+        tune = taoray.submit(tmp_path / "tune", home=home)
+        driver.wait_for_epoch(tune.valued_epoch)
+        for made, kind in ((first, "hosted"), (pupil, "hosted"), (tune, "adapter")):
             valued = neuron(home, made.valued_epoch, made.name)
-            assert (valued.uid, valued.status, valued.kind) == (made.uid, "ok", "hosted")
+            assert (valued.uid, valued.status, valued.kind, made.kind) == (made.uid, "ok", kind, kind)
             assert valued.bits_per_byte is not None
             assert valued.new_bits is not None, "it is valued, not only measured"
         driver.wait_for(lambda: manifest_of(home, "pupil") != pupil.manifest)
@@ -58,4 +64,6 @@ def test_a_running_network_takes_models_in_and_lets_them_go(tmp_path: Path) -> N
     ending = Driver(home, training__steps="8", storage__keep_unused_s="0")
     ending.start(epochs=1)
     assert ending.finish() == 0
-    assert check_agreement(home)["peers_asked"] == 5, "three of the network's own, qwen3 and mamba"
+    agreed = check_agreement(home)
+    assert agreed["peers_asked"] == 6, "three of the network's own, qwen3, tune and mamba"
+    assert bytes.fromhex(first.manifest) in Store(Home(home).store), "the adapter's base"

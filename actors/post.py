@@ -123,7 +123,7 @@ def check_head(head: bytes, size: int) -> None:
     if 300 <= status < 400:
         raise EndpointRefused("redirect", "the endpoint answers with a redirect, which is not followed")
     if status != 200:
-        raise EndpointRefused("http_status", f"the endpoint answers with HTTP status {status}")
+        raise EndpointRefused("http_status", f"the endpoint answers with HTTP status {status}: its log says why")
     fields = [(name.strip().lower(), value.strip()) for name, _, value in (line.partition(b":") for line in lines)]
     if any(name in (b"transfer-encoding", b"content-encoding") and value != b"identity" for name, value in fields):
         raise EndpointRefused("wrong_answer", "the endpoint's answer is in chunks or compressed; send it as it is")

@@ -76,7 +76,7 @@ def main() -> None:
     told = parser.parse_args()
     hotkey = Wallet.open(told.wallets, told.wallet).hotkey(told.hotkey)
     app = make_app(load_hosted(told.model, told.device), hotkey, genesis=told.genesis, keeper=told.keeper)
-    uvicorn.run(app, host=told.host, port=told.port, log_level="warning", limit_concurrency=AT_ONCE)
+    uvicorn.run(app, host=told.host, port=told.port, access_log=False, limit_concurrency=AT_ONCE)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from cluster.config import OPERATOR
 from cluster.door import Door, Receipt, Registered, Terms
 from cluster.errors import SubmissionRefused
 from cluster.home import Home
-from cluster.home_door import HomeDoor, queueing
+from cluster.home_door import HomeDoor, queueing, read_settings
 from cluster.records import Record, Records, records_of
 from cluster.show import Progress
 from ledger.blocks import APPLIED
@@ -122,7 +122,10 @@ class Desk:
         """
         taken = {neuron.hotkey for neuron in self.door.neurons()}
         chosen = asked
-        if chosen is None and DEFAULT_HOTKEY in wallet.hotkeys():
+        settings = read_settings(self.home) if self.local else None
+        # A peer of the configuration registers its wallet's default hotkey itself, in the first epoch.
+        kept = settings is not None and wallet.name != name and wallet.name in {peer.name for peer in settings.peers}
+        if chosen is None and not kept and DEFAULT_HOTKEY in wallet.hotkeys():
             public = wallet.hotkey_public(DEFAULT_HOTKEY)
             if public not in taken and self.door.holdings(public).next_nonce == 1:
                 chosen = DEFAULT_HOTKEY

@@ -64,7 +64,7 @@ def _parameters(route: Route) -> list[dict[str, Any]]:
         *({"name": n, "in": "path", "required": True, "schema": text} for n in re.findall(r"{(\w+)}", route.path)),
         *(
             {"name": name, "in": "query", "description": meaning, "schema": {"type": "integer", "minimum": 0}}
-            for name, meaning in route.query.items()
+            for name, meaning in route.query
         ),
         *(
             {"name": name, "in": "header", "required": True, "description": meaning, "schema": text}

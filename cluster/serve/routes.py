@@ -205,7 +205,7 @@ class Route(NamedTuple):
     handler: Callable[[Request], Awaitable[Response]]
     status: int
     answers: Any
-    query: dict[str, str] = {}  # noqa: RUF012  # never changed: a default of a tuple
+    query: tuple[tuple[str, str], ...] = ()
     takes: Any = None
     takes_media: str = ""
     media: tuple[str, ...] = (JSON,)
@@ -222,7 +222,7 @@ ROUTES = (
         get_metagraph,
         200,
         list[dict[str, Any]],
-        {"epoch": "a closed epoch; without it: as it is now"},
+        (("epoch", "a closed epoch; without it: as it is now"),),
         media=(JSON, ARROW),
     ),
     Route(
@@ -231,12 +231,18 @@ ROUTES = (
         get_blocks,
         200,
         list[BlockRecord],
-        {"first": "the lowest height", "last": "the highest height"},
+        (("first", "the lowest height"), ("last", "the highest height")),
     ),
     Route("GET", "/keys/{address}", get_key, 200, Holdings),
-    Route("GET", "/receipts/{hash}", get_receipt, 200, Receipt | None, {"since": "a height: blocks after it count"}),
+    Route("GET", "/receipts/{hash}", get_receipt, 200, Receipt | None, (("since", "a height: blocks after it count"),)),
     Route(
-        "GET", "/events", get_events, 200, EpochRecord, {"after": "an epoch: those after it are told"}, media=(EVENTS,)
+        "GET",
+        "/events",
+        get_events,
+        200,
+        EpochRecord,
+        (("after", "an epoch: those after it are told"),),
+        media=(EVENTS,),
     ),
     Route("POST", "/extrinsics", post_extrinsic, 202, Queued, takes=bytes, takes_media=MSGPACK),
     Route("POST", "/endpoints", post_endpoint, 200, Tried, takes=Endpoint, takes_media=JSON),
@@ -248,7 +254,7 @@ ROUTES = (
         put_chunk,
         200,
         Standing,
-        {"offset": "where the chunk begins in the file"},
+        (("offset", "where the chunk begins in the file"),),
         bytes,
         BYTES,
         signed=True,

@@ -25,8 +25,8 @@ from ledger.errors import Refusal
 from ledger.extrinsics import AddStake, Call, Publish, Register, Serve, Transfer, Withdraw
 from ledger.keys import Keypair, encode_address
 from ledger.units import format_tao
+from models.host.folders import ADAPTER_FILE, TOKENIZER_FILE
 from models.intake.check import check_static
-from models.intake.listing import ADAPTER_FILE, TOKENIZER_FILE
 from models.manifest import manifest_folder
 
 PRICE_ROOM = 2

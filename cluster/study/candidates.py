@@ -12,8 +12,8 @@ from pathlib import Path
 import msgspec
 
 from models.errors import ModelRefused
-from models.host.adapters import base_folder, is_adapter
-from models.host.folders import read_config
+from models.host.adapters import base_folder
+from models.host.folders import is_adapter, read_config
 
 READ_SUFFIXES = frozenset({".json", ".safetensors"})
 """Of the files that make a model what it is; the others in a folder are not read."""

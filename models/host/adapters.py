@@ -17,12 +17,11 @@ import msgspec
 import torch
 
 from models.errors import ModelRefused
-from models.host.folders import ADAPTER_FILE, CONFIG_FILE
+from models.host.folders import ADAPTER_FILE, ADAPTER_WEIGHTS_FILE, CONFIG_FILE
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-ADAPTER_WEIGHTS_FILE = "adapter_model.safetensors"
 ROOT = "base_model.model."
 """What PEFT puts before the name of every layer."""
 
@@ -62,11 +61,6 @@ class LoraConfig(msgspec.Struct, frozen=True):
     def scale(self) -> float:
         """What the product B·A is multiplied by."""
         return self.lora_alpha / (self.r**0.5 if self.use_rslora else self.r)
-
-
-def is_adapter(folder: Path) -> bool:
-    """Whether the folder holds an adapter and no model of its own."""
-    return (folder / ADAPTER_FILE).exists() and not (folder / CONFIG_FILE).exists()
 
 
 def read_adapter_config(folder: Path) -> LoraConfig:

@@ -1,9 +1,8 @@
 """Model folders: config.json and model.safetensors, in the layout of Hugging Face.
 
-Invariants: a folder is only ever read as JSON and safetensors, and no code in it or named by it is run,
-nor any fetched for it; a model that
-loads has every tensor it needs, in the shape it needs, and reads bytes or has a tokenizer; the process's random state
-is left as it was.
+Invariants: a folder is only ever read as JSON and safetensors, and no code in it or named by it is run, nor
+any fetched for it; a model that loads has every tensor it needs, in the shape it needs, and reads bytes or has a
+tokenizer; the process's random state is left as it was.
 """
 
 import json
@@ -25,6 +24,8 @@ os.environ.setdefault("USE_HUB_KERNELS", "NO")
 WEIGHTS_FILE = "model.safetensors"
 CONFIG_FILE = "config.json"
 TOKENIZER_FILE = "tokenizer.json"
+INDEX_FILE = "model.safetensors.index.json"
+ADAPTER_WEIGHTS_FILE = "adapter_model.safetensors"
 ADAPTER_FILE = "adapter_config.json"
 """Where peft is installed, transformers loads the weights that this file names instead of the folder's."""
 OWN_IMPLEMENTATIONS = frozenset({"eager", "sdpa", "grouped_mm", "batched_mm"})
@@ -104,6 +105,11 @@ def read_object(path: Path) -> dict[str, Any]:
 def has_tokenizer(folder: Path) -> bool:
     """Whether the model reads tokens; one without a tokenizer reads bytes."""
     return (folder / TOKENIZER_FILE).exists()
+
+
+def is_adapter(folder: Path) -> bool:
+    """Whether the folder holds an adapter and no model of its own."""
+    return (folder / ADAPTER_FILE).exists() and not (folder / CONFIG_FILE).exists()
 
 
 def check_config(config: dict[str, Any], folder: Path) -> None:

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from models.errors import ModelRefused
-from models.host.adapters import Adapter, base_folder, is_adapter, read_adapter
-from models.host.folders import TOKENIZER_FILE, has_tokenizer, load_model, read_config, read_object
+from models.host.adapters import Adapter, base_folder, read_adapter
+from models.host.folders import TOKENIZER_FILE, has_tokenizer, is_adapter, load_model, read_config, read_object
 from models.host.head import Head, find_head
 from models.host.reader import ByteReader, Reader, TokenReader, guarded
 from models.host.spelling import open_tokenizer

@@ -12,7 +12,8 @@ from pathlib import Path
 import torch
 
 from models.errors import ModelRefused, StoreError
-from models.host.adapters import is_adapter, read_adapter_config
+from models.host.adapters import read_adapter_config
+from models.host.folders import is_adapter
 from models.host.hosted import Hosted, adapt, load_hosted
 from models.host.stacked import StackError, stack
 from models.store import Store

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from models.errors import ModelRefused
+from models.host.folders import ADAPTER_FILE
 from models.intake.documents import Unreadable, is_finite, is_whole, read_document, walk
-from models.intake.listing import ADAPTER_FILE
 from models.intake.quotas import Quotas
 
 ADAPTER_BYTES = 1 << 20

@@ -14,11 +14,11 @@ from typing import Literal
 import msgspec
 
 from models.errors import ModelRefused, StoreError, TrialError
+from models.host.folders import ADAPTER_FILE, TOKENIZER_FILE, is_adapter
 from models.intake.adapter import base_hash, read_adapter
 from models.intake.configuration import read_configuration
 from models.intake.limited import Ended, run_limited
-from models.intake.listing import ADAPTER_FILE, TOKENIZER_FILE, is_adapter
-from models.intake.listing import check_listing as check_listing  # one of the checks, for whoever imports them here
+from models.intake.listing import check_listing
 from models.intake.quotas import Quotas
 from models.intake.shards import read_weights
 from models.intake.trial import Answer, Passed, Question, Refused, too_much_memory

@@ -10,9 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from models.errors import ModelRefused
-from models.host.folders import check_foreign, check_vocabulary
+from models.host.folders import CONFIG_FILE, check_foreign, check_vocabulary
 from models.intake.documents import Unreadable, is_finite, is_whole, read_document, walk
-from models.intake.listing import CONFIG_FILE
 from models.intake.quotas import Quotas
 
 CONFIG_BYTES = 1 << 20

@@ -7,15 +7,10 @@ and no file of another kind than those below.
 from pathlib import Path
 
 from models.errors import ModelRefused
+from models.host.folders import ADAPTER_FILE, ADAPTER_WEIGHTS_FILE, CONFIG_FILE, INDEX_FILE, WEIGHTS_FILE
 from models.intake.quotas import Quotas
 from models.manifest import list_model_files
 
-CONFIG_FILE = "config.json"
-WEIGHTS_FILE = "model.safetensors"
-INDEX_FILE = "model.safetensors.index.json"
-TOKENIZER_FILE = "tokenizer.json"
-ADAPTER_FILE = "adapter_config.json"
-ADAPTER_WEIGHTS_FILE = "adapter_model.safetensors"
 WEIGHTS_SUFFIX = ".safetensors"
 
 KINDS = frozenset({WEIGHTS_SUFFIX, ".json", ".txt", ".md", ".jinja", ".model", ".tiktoken"})
@@ -74,8 +69,3 @@ def check_parts(folder: Path, names: set[str]) -> None:
         raise ModelRefused(
             "no_weights", f"{folder} has neither {WEIGHTS_FILE} nor {INDEX_FILE}: save the weights with safetensors"
         )
-
-
-def is_adapter(folder: Path) -> bool:
-    """Whether a folder that was listed holds an adapter."""
-    return (folder / ADAPTER_FILE).exists() and not (folder / CONFIG_FILE).exists()

@@ -7,8 +7,9 @@ says of every tensor in them, once, where it is.
 from pathlib import Path
 
 from models.errors import ModelRefused
+from models.host.folders import ADAPTER_WEIGHTS_FILE, INDEX_FILE, WEIGHTS_FILE, is_adapter
 from models.intake.documents import Unreadable, read_document
-from models.intake.listing import ADAPTER_WEIGHTS_FILE, INDEX_FILE, WEIGHTS_FILE, WEIGHTS_SUFFIX, is_adapter
+from models.intake.listing import WEIGHTS_SUFFIX
 from models.intake.tensors import Tensor, read_tensors
 
 INDEX_BYTES = 16 << 20

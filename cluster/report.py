@@ -173,7 +173,9 @@ def _status(
     neuron: Neuron, found: Sequence[NeuronFinding | None], weights: Sequence[int], epoch: int
 ) -> tuple[Status, str]:
     if _kind(neuron) == "validator":
-        return ("ok", "") if neuron.revealed_epoch == epoch else ("idle", "no vote was revealed")
+        if neuron.revealed_epoch == epoch:
+            return "ok", ""
+        return "idle", "no vote was revealed" if neuron.permit else "it has no version, and no permit to vote"
     votes: Counter[str] = Counter()
     for entry, weight in zip(found, weights, strict=True):
         votes["idle: not asked" if entry is None else entry.failure] += weight

@@ -35,8 +35,20 @@ PLAIN: dict[str, Any] = {
     "layer_replication": None,
     "modules_to_save": None,
     "trainable_token_indices": None,
+    "target_parameters": None,
+    "alora_invocation_tokens": None,
+    "use_qalora": False,
+    "use_bdlora": None,
+    "arrow_config": None,
+    "kasa_config": None,
+    "monteclora_config": None,
 }
 """Fields that change what the weights mean, and what they are in an adapter that is one product for each layer."""
+
+
+PLAIN_BEGINNINGS = (True, False, None, "gaussian", "orthogonal", "eva")
+"""How the product began, where the base stayed as it was: PiSSA, OLoRA, CorDA, LoftQ and LoRA-GA take a part out of it
+first, so their product is over another base than the one that is named."""
 
 
 class LoraConfig(msgspec.Struct, frozen=True):
@@ -56,6 +68,14 @@ class LoraConfig(msgspec.Struct, frozen=True):
     layer_replication: list[Any] | None = None
     modules_to_save: list[str] | None = None
     trainable_token_indices: Any = None
+    target_parameters: Any = None
+    alora_invocation_tokens: Any = None
+    use_qalora: bool = False
+    use_bdlora: Any = None
+    arrow_config: Any = None
+    kasa_config: Any = None
+    monteclora_config: Any = None
+    init_lora_weights: bool | str | None = None
 
     @property
     def scale(self) -> float:
@@ -75,6 +95,12 @@ def read_adapter_config(folder: Path) -> LoraConfig:
     for field, plain in PLAIN.items():
         if getattr(config, field) not in (plain, {}, []):
             raise ModelRefused("adapter", f"{path} sets {field}: merge it yourself and give whole weights")
+    if config.init_lora_weights not in PLAIN_BEGINNINGS:
+        raise ModelRefused(
+            "adapter",
+            f"{path} began as {config.init_lora_weights!r}, which changes the base: convert it to plain LoRA, or give "
+            "whole weights",
+        )
     return config
 
 

@@ -16,14 +16,16 @@ from msgspec import Struct
 from cluster.archive import open_chain
 from cluster.home import Home
 from ledger.blocks import Block
+from ledger.errors import StoreError
 from ledger.extrinsics import decode_extrinsic
 from ledger.keys import encode_address
 from ledger.store.chain import Chain
-from ledger.store.metagraph import metagraph_table
+from ledger.store.metagraph import metagraph_path, metagraph_table
 from ledger.units import blake2b_256
 
 MOST_BLOCKS = 100
-"""In one answer; a block may hold megabytes, of which an answer carries a line an extrinsic."""
+MOST_BLOCK_BYTES = 32 << 20
+"""In one answer, which carries a line an extrinsic: a reveal may have a megabyte, a block sixteen."""
 
 READ_BYTES = 1 << 20
 MOST_RECORD_BYTES = 1 << 26
@@ -65,12 +67,18 @@ class Reader:
         self.genesis_hash = self._chain.genesis_hash
 
     def metagraph(self, epoch: int | None) -> pa.Table:
-        """The neurons at the close of an epoch, or as they are now. StoreError where it is not closed."""
+        """The neurons at the close of an epoch, or as they are now.
+
+        StoreError where it is not closed, or not written: deriving it again may take minutes.
+        """
         with self._reading() as chain:
+            if epoch is not None and not metagraph_path(chain.path, epoch).is_file():
+                raise StoreError(f"there is no metagraph of epoch {epoch} here")
             return metagraph_table(chain, epoch)
 
     def blocks(self, first: int | None, last: int | None) -> list[BlockRecord]:
-        """Blocks from `first` to `last`, at most MOST_BLOCKS; by default the last twenty.
+        """Blocks from `first` to `last`, at most MOST_BLOCKS, and no further than MOST_BLOCK_BYTES of extrinsics; by
+        default the last twenty.
 
         Raises Pruned where the extrinsics of one of them were given up.
         """
@@ -78,10 +86,15 @@ class Reader:
             top = chain.head.height if last is None else min(last, chain.head.height)
             least = max(0, chain.pruned_height + 1 if chain.pruned_height else 0)
             low = max(least, top - 19) if first is None else first
-            return [
-                _record(chain.block(height), chain.is_final(height))
-                for height in range(low, min(top, low + MOST_BLOCKS - 1) + 1)
-            ]
+            records: list[BlockRecord] = []
+            left_bytes = MOST_BLOCK_BYTES
+            for height in range(low, min(top, low + MOST_BLOCKS - 1) + 1):
+                block = chain.block(height)
+                left_bytes -= sum(len(data) for data in block.extrinsics)
+                if records and left_bytes < 0:
+                    break
+                records.append(_record(block, chain.is_final(height)))
+            return records
 
     def close(self) -> None:
         """Give the file back."""
@@ -155,17 +168,18 @@ class Feed:
 
     def _index(self, size_bytes: int) -> None:
         """Take in the lines that were added. The last has no end yet: it counts where it is whole."""
+        block_bytes = READ_BYTES
         while self._offset < size_bytes:
-            data = self._read(self._offset, READ_BYTES)
-            end = data.find(b"\n")
-            while end < 0 and len(data) < min(size_bytes - self._offset, MOST_RECORD_BYTES):
-                data += self._read(self._offset + len(data), READ_BYTES)
-                end = data.find(b"\n")
-            line = data if end < 0 else data[:end]
-            whole = self._note(line)
-            if end < 0 and not whole:
+            *lines, rest = self._read(self._offset, block_bytes).split(b"\n")
+            for line in lines:
+                self._note(line)
+                self._offset += len(line) + 1
+            if self._offset + len(rest) >= size_bytes:
+                self._offset += len(rest) if self._note(rest) else 0
                 return
-            self._offset += len(line) + (end >= 0)
+            if not lines and block_bytes >= MOST_RECORD_BYTES:
+                self._offset += len(rest)
+            block_bytes = READ_BYTES if lines else 2 * block_bytes
 
     def _note(self, line: bytes) -> bool:
         try:

@@ -5,9 +5,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pytest
 import requests
 
 from cluster.report import EpochRecord, Seconds, append_epoch
+from cluster.serve import reading
+from cluster.serve.reading import Feed
 
 
 def get(url: str, **options: Any) -> requests.Response:
@@ -69,3 +72,31 @@ def test_streams_are_bounded_by_address(reading_url: str) -> None:
     assert get(f"{reading_url}/events").json()["code"] == "busy"
     for stream in streams:
         stream.close()
+
+
+def test_the_feed_finds_every_epoch_whatever_it_reads_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "epochs.jsonl"
+    for block_bytes in (1, 64, 500, 1 << 20):
+        monkeypatch.setattr(reading, "READ_BYTES", block_bytes)
+        path.unlink(missing_ok=True)
+        feed = Feed(path)
+        assert feed.after(0) == []
+        for epoch in range(1, 8):
+            append_epoch(path, record(epoch))
+            if epoch == 3:
+                assert [number for number, _ in feed.after(1)] == [2, 3]
+            if epoch == 5:
+                path.write_bytes(path.read_bytes() + b'\n{"epoch": 9, "hei')
+        found = feed.after(0)
+        assert [number for number, _ in found] == list(range(1, 8))
+        assert [json.loads(line)["epoch"] for _, line in found] == list(range(1, 8))
+        assert [number for number, _ in feed.after(2, most=3)] == [3, 4, 5]
+
+
+def test_a_line_without_end_is_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reading, "READ_BYTES", 16)
+    monkeypatch.setattr(reading, "MOST_RECORD_BYTES", 2048)
+    path = tmp_path / "epochs.jsonl"
+    path.write_bytes(b"x" * 100_000)
+    append_epoch(path, record(1))
+    assert [number for number, _ in Feed(path).after(0)] == [1]

@@ -82,6 +82,7 @@ def test_a_model_is_queued_once_then_registered_and_published(run: Command, home
     assert queued(home) == []
 
 
+@pytest.mark.thorough
 def test_again_under_its_name_is_a_version_of_the_same_uid(home: Path, model: Path, tmp_path: Path) -> None:
     first = taoray.submit(model, home=home, name="ann")
     waiting = taoray.submit(make("gpt2", tmp_path / "second"), home=home, name="ann")
@@ -139,6 +140,7 @@ def test_what_cannot_be_asked_for_is_refused_with_its_code(
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.thorough
 def test_a_name_of_anothers_and_a_version_of_anothers_are_refused(
     home: Path, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -172,6 +174,7 @@ def test_only_a_home_in_development_makes_wallets(tiny_toml: Path, tmp_path: Pat
     assert set(seal(home).receipts) == {"ok"}
 
 
+@pytest.mark.thorough
 def test_one_wallet_has_a_hotkey_for_each_of_its_peers(home: Path, model: Path, tmp_path: Path) -> None:
     first = taoray.submit(model, home=home, name="ann", wallet="shared")
     second = taoray.submit(make("opt", tmp_path / "second"), home=home, name="ben", wallet="shared")
@@ -183,6 +186,7 @@ def test_one_wallet_has_a_hotkey_for_each_of_its_peers(home: Path, model: Path, 
     assert taken.value.code == "hotkey_taken"
 
 
+@pytest.mark.thorough
 def test_submissions_at_once_are_all_taken(home: Path, tmp_path: Path) -> None:
     folders = {f"peer-{seed}": make("llama", tmp_path / f"peer-{seed}", seed) for seed in range(3)}
     threads = [
@@ -197,6 +201,7 @@ def test_submissions_at_once_are_all_taken(home: Path, tmp_path: Path) -> None:
     assert {neuron.name for neuron in state(home).neurons()[3:]} == set(folders)
 
 
+@pytest.mark.thorough
 def test_a_withdrawn_peer_stays_and_comes_back(run: Command, home: Path, model: Path, tmp_path: Path) -> None:
     made = taoray.submit(model, home=home, name="ann")
     seal(home)
@@ -219,6 +224,7 @@ def test_a_withdrawn_peer_stays_and_comes_back(run: Command, home: Path, model: 
     assert state(home).neurons()[3].manifest == bytes.fromhex(made.manifest)
 
 
+@pytest.mark.thorough
 def test_prices_count_what_waits_and_a_risen_price_is_refused(home: Path, model: Path) -> None:
     door = HomeDoor(Home(home))
     rich = Wallet.open(Home(home).wallets, OPERATOR)
@@ -239,6 +245,7 @@ def test_prices_count_what_waits_and_a_risen_price_is_refused(home: Path, model:
     assert not made.final, "nobody signed the block"
 
 
+@pytest.mark.thorough
 def test_what_the_block_refuses_is_an_error(home: Path, model: Path) -> None:
     """Somebody else registers the hotkey between its choice and the block."""
     wallet, _ = Wallet.create(Home(home).wallets, "ann")
@@ -251,6 +258,7 @@ def test_what_the_block_refuses_is_an_error(home: Path, model: Path) -> None:
     sealing.join()
 
 
+@pytest.mark.thorough
 def test_only_whole_models_over_bytes_are_trained(home: Path, model: Path, tmp_path: Path) -> None:
     made = taoray.submit(model, home=home, name="ann", train=True)
     assert made.train
@@ -271,6 +279,7 @@ def test_remote_peers_need_a_network_of_next_bytes(home: Path) -> None:
     assert queued(home) == []
 
 
+@pytest.mark.thorough
 def test_a_password_is_asked_for_where_the_coldkey_signs(home: Path, model: Path, tmp_path: Path) -> None:
     Wallet.create(Home(home).wallets, "ann", password="open sesame")
     asked: list[str] = []

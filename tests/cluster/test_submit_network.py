@@ -51,6 +51,7 @@ def elsewhere(home: Path, tmp_path: Path) -> Path:
     return folder
 
 
+@pytest.mark.thorough
 def test_a_model_is_sent_registered_renewed_and_withdrawn(
     run: Command, home: Path, elsewhere: Path, url: str, tmp_path: Path
 ) -> None:

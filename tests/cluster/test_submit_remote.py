@@ -71,6 +71,7 @@ def seal(home: Path) -> tuple[tuple[str, ...], Neuron]:
         return block.receipts, chain.state.neurons()[-1]
 
 
+@pytest.mark.thorough
 def test_an_endpoint_is_tried_registered_moved_and_withdrawn(home: Path, endpoint: str, tmp_path: Path) -> None:
     seal(home)
     made = taoray.submit(endpoint, name="far", home=home)
@@ -101,6 +102,7 @@ def test_an_endpoint_is_tried_registered_moved_and_withdrawn(home: Path, endpoin
     assert seal(home)[1].endpoint is None
 
 
+@pytest.mark.thorough
 def test_an_endpoint_of_another_hotkey_is_refused(home: Path, endpoint: str) -> None:
     with pytest.raises(taoray.EndpointRefused) as refused:
         taoray.submit(endpoint, name="other", home=home)

@@ -44,6 +44,8 @@ FIRST_EPOCH = 2
 TURN = 6
 """The epoch in which somebody changes their ways."""
 
+Pay = Mapping[int, Mapping[int, float]]
+"""By epoch, then by uid, of sum 1 in an epoch."""
 Speaking = Callable[[World, int, Standing], Sequence[Publication]]
 
 
@@ -80,8 +82,8 @@ class Scenario:
     actors: tuple[int, ...] = (FIRST_ATTACKER,)
 
 
-def replay(world: World, network: Network) -> dict[int, Mapping[int, float]]:
-    """Each epoch's pay by uid, of sum 1. Who once answered from elsewhere and is silent is not voted for."""
+def replay(world: World, network: Network) -> Pay:
+    """Each epoch's pay. Who once answered from elsewhere and is silent is not voted for."""
     accounts, standing, pay, remote_uids = dict[int, int](), Standing(), {}, set[int]()
     for epoch in range(1, world.settings.epochs + 1):
         known = {member.version.name for member in standing.members}
@@ -95,10 +97,7 @@ def replay(world: World, network: Network) -> dict[int, Mapping[int, float]]:
         members = len(standing.members)
         round_ = Round(
             matrix_NM=np.stack([world.row(world.baseline, epoch), *(world.row(row.version, epoch) for row in rows)]),
-            manifests=(
-                bytes(32),
-                *(hashlib.blake2b(row.version.name.encode(), digest_size=32).digest() for row in rows),
-            ),
+            manifests=(bytes(32), *(name_hash(row.version) for row in rows)),
             uid_N=of_rows,
             member_N=place_N <= members,
             new_N=place_N > members + len(remotes),
@@ -112,16 +111,24 @@ def replay(world: World, network: Network) -> dict[int, Mapping[int, float]]:
     return pay
 
 
-def share(pay: Mapping[int, Mapping[int, float]], uids: Sequence[int]) -> float:
+def name_hash(version: Version) -> bytes:
+    """What stands for a version where a manifest does."""
+    return hashlib.blake2b(version.name.encode(), digest_size=32).digest()
+
+
+def share(pay: Pay, uids: Sequence[int]) -> float:
     """The part of all pay that some uids got, from the first epoch that is compared."""
     return float(np.mean([sum(of.get(uid, 0.0) for uid in uids) for epoch, of in pay.items() if epoch >= FIRST_EPOCH]))
 
 
 def beside(make: Callable[[World, int, Standing, int], Version], size: int = 1, *, first: bool = False) -> Network:
-    """Others who answer from elsewhere, registered after coder or before it."""
+    """Others who answer from elsewhere from the second epoch on, registered after coder or before it."""
 
     def answer(world: World, epoch: int, standing: Standing) -> Sequence[Publication]:
-        others = [Publication(FIRST_ATTACKER + number, make(world, epoch, standing, number)) for number in range(size)]
+        others = [
+            Publication(FIRST_ATTACKER + number, make(world, epoch, standing, number))
+            for number in range(size if epoch >= FIRST_EPOCH else 0)
+        ]
         coder = list(coder_answers(world, epoch, standing))
         return [*others, *coder] if first else [*coder, *others]
 
@@ -144,9 +151,14 @@ def noisy_coder(world: World, epoch: int, seed: int = 0) -> Version:
 
 
 def noisy_ada(world: World, epoch: int, number: int) -> Version:
-    """Ada's last version, which a member of the collective is or was, with 5 % noise."""
-    model = noised(world.model(ADA, max(1, epoch - 1)), 0.05, 1000 * epoch + number)
+    """Ada's last version, which anybody may read by now, with 5 % noise."""
+    model = noised(world.model(ADA, epoch - 1), 0.05, 1000 * epoch + number)
     return Version(f"noisy-ada-{epoch}-{number}", speak(model))
+
+
+def mixture(epoch: int, standing: Standing) -> Version:
+    """What the collective says, as the last close block weighs it."""
+    return Version(f"mixture-{epoch}", collective_of(standing))
 
 
 def untrained(world: World, number: int) -> Version:
@@ -162,6 +174,11 @@ def coder_if(answers: Callable[[int], bool], otherwise: Speaking = lambda world,
 def random_in_place(world: World, epoch: int, standing: Standing) -> Sequence[Publication]:
     """An untrained model behind coder's endpoint."""
     return [Publication(CODER, untrained(world, 0))]
+
+
+def left_as_it_is(world: World, epoch: int, standing: Standing) -> Sequence[Publication]:
+    """Coder with the last version before the turn."""
+    return [Publication(CODER, world.version(CODER, TURN - 1))]
 
 
 def sell_coder(world: World, epoch: int, standing: Standing) -> Sequence[Publication]:
@@ -190,10 +207,7 @@ def scenarios() -> list[Scenario]:
             "remote_ensemble",
             "copy",
             "registered before coder, answers as the collective's heaviest members, mixed",
-            beside(
-                lambda w, e, s, n: Version(f"mixture-{e}", collective_of(s)) if s.members else untrained(w, 1),
-                first=True,
-            ),
+            beside(lambda w, e, s, n: mixture(e, s), first=True),
         ),
         Scenario(
             "remote_swarm",
@@ -226,9 +240,9 @@ def scenarios() -> list[Scenario]:
         Scenario(
             "random_for_good",
             "plot",
-            "an untrained model behind coder's endpoint from the sixth epoch on, against silence",
+            "an untrained model behind coder's endpoint from the sixth epoch on, against its model left as it is",
             Network(answer=coder_if(lambda epoch: epoch < TURN, random_in_place)),
-            Network(answer=coder_if(lambda epoch: epoch < TURN)),
+            Network(answer=coder_if(lambda epoch: epoch < TURN, left_as_it_is)),
             actors=(CODER,),
         ),
         Scenario(
@@ -262,9 +276,9 @@ def coder_now(world: World, epoch: int) -> Version:
     return world.version(CODER, epoch)
 
 
-def describe(world: World, scenario: Scenario) -> dict[str, Any]:
-    """A scenario's line of the record."""
-    before, after = replay(world, scenario.without), replay(world, scenario.network)
+def describe(world: World, scenario: Scenario, before: Pay) -> dict[str, Any]:
+    """A scenario's line of the record; before: the pay without what happens in it."""
+    after = replay(world, scenario.network)
     others = [uid for uid in range(len(world.settings.peers)) if uid not in scenario.actors]
     peers = {world.settings.peers[uid].name: [share(before, [uid]), share(after, [uid])] for uid in others}
     line: dict[str, Any] = {
@@ -289,11 +303,13 @@ def main() -> None:
     parser.add_argument("--only", nargs="*", default=[], help="scenarios by name; nothing is recorded")
     only = parser.parse_args().only
     torch.set_num_threads(1)
-    world, lines = World(FOLDER, Settings()), []
+    world, lines, played = World(FOLDER, Settings()), [], dict[Network, Pay]()
     for scenario in scenarios():
         if only and scenario.name not in only:
             continue
-        line = describe(world, scenario)
+        if scenario.without not in played:
+            played[scenario.without] = replay(world, scenario.without)
+        line = describe(world, scenario, played[scenario.without])
         lines.append(line)
         aim = {True: "holds", False: "MISSED", None: "-"}[line["holds"]]
         print(

@@ -129,14 +129,15 @@ def check_foreign(config: dict[str, Any], folder: Path) -> None:
 
     Raises ModelRefused with code `auto_map`, `kernel` or `other_weights`.
     """
-    for name, value, inside in named_values(config):
+    for names, value in named_values(config):
+        name = names[-1]
         if name == "auto_map":
             raise ModelRefused("auto_map", f"{folder} names its own code (auto_map), and no code is hosted: remove it")
-        if inside and isinstance(value, str) and value not in OWN_IMPLEMENTATIONS:
+        if isinstance(value, str) and names_kernel(names, value):
             raise ModelRefused(
                 "kernel", f"{folder} asks for {value!r} to compute with, which may be code: remove {name}"
             )
-        if name in ("transformers_weights", "fusion_config"):
+        if name in ("transformers_weights", "fusion_config") and value is not None:
             raise ModelRefused("other_weights", f"{folder} has {name}, which changes what is loaded: remove it")
 
 
@@ -166,17 +167,23 @@ def check_vocabulary(config: dict[str, Any], folder: Path) -> None:
         )
 
 
-def named_values(value: Any, name: str = "", inside: bool = False) -> Iterator[tuple[str, Any, bool]]:
-    """Every value of a config, at any depth, with its name, and whether it says what to compute with."""
+def names_kernel(names: tuple[str, ...], value: str) -> bool:
+    """Whether a text, under these names, says to compute with something that may have to be fetched."""
+    if any("implementation" in name for name in names):
+        return value not in OWN_IMPLEMENTATIONS
+    return "/" in value and any("kernel" in name for name in names)
+
+
+def named_values(value: Any, names: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """Every value of a config, at any depth, with the names that lead to it."""
+    if names:
+        yield names, value
     if isinstance(value, dict):
         for key, part in value.items():
-            yield key, part, False
-            yield from named_values(part, key, inside or "implementation" in key or "kernel" in key)
+            yield from named_values(part, (*names, key))
     elif isinstance(value, list):
         for part in value:
-            yield from named_values(part, name, inside)
-    elif inside:
-        yield name, value, True
+            yield from named_values(part, names)
 
 
 def read_weights(folder: Path, dtype: "torch.dtype") -> tuple["PreTrainedModel", dict[str, Any]]:

@@ -22,16 +22,15 @@ LARGEST = {"vocab_size": 1 << 20, "num_labels": 1 << 16}
 INFINITE = frozenset({"time_step_limit", "__float__"})
 """Where Mamba 2 and its kin say that there is no limit."""
 
-LAYERS = re.compile(r"(^|_)(layers?|blocks|depth)$")
-EXPERTS = re.compile(r"experts")
+LAYERS = re.compile(r"(?<!feature_)(layers?|blocks|depth)$")
+EXPERTS = re.compile(r"experts(_per_tok(en)?)?$")
 CONTEXT = re.compile(r"position_embeddings$|^n_positions$|^n_ctx$|max_seq|seq_len|context_len|max_sequence")
 WIDTH = re.compile(r"_(size|dims?|rank|width|heads?)$|^(n_embd|n_inner|n_head|d_model|d_ff|d_kv|d_inner|width|dim)$")
-NO_WIDTH = re.compile(r"vocab")
+NO_WIDTH = re.compile(r"vocab|chunk")
 
-CAUSAL = {"is_encoder_decoder": False, "is_causal": True, "use_bidirectional_attention": False, "prefix_lm": False}
+CAUSAL = {"is_encoder_decoder": False, "is_causal": True, "use_bidirectional_attention": False}
 """What a decoder says, where it says anything; images before a text may see each other."""
 HEADS = (("num_attention_heads", "num_key_value_heads"), ("num_attention_heads", "num_kv_heads"))
-WIDTH_AND_HEADS = (("hidden_size", "num_attention_heads"), ("n_embd", "n_head"))
 EXPERT_COUNTS = ("num_local_experts", "num_experts", "n_routed_experts")
 
 
@@ -84,8 +83,8 @@ def check_number(name: str, value: Any, quotas: Quotas) -> None:
         raise ModelRefused("config_range", f"{CONFIG_FILE} sets {name} to {length}: no model can have that")
     if is_layers and length > quotas.layers:
         raise ModelRefused("layers", over_quota(name, length, quotas.layers))
-    if is_experts and length > quotas.layers:
-        raise ModelRefused("experts", over_quota(name, length, quotas.layers))
+    if is_experts and length > quotas.experts:
+        raise ModelRefused("experts", over_quota(name, length, quotas.experts))
     if is_context and length > quotas.context_tokens:
         raise ModelRefused("context", over_quota(name, length, quotas.context_tokens))
     if is_width and length > quotas.width:
@@ -118,9 +117,6 @@ def check_contradictions(part: dict[str, Any]) -> None:
     """Refuse sizes that cannot be true together."""
     for whole, parts in HEADS:
         check_divides(part, whole, parts)
-    if part.get("head_dim") is None:
-        for whole, parts in WIDTH_AND_HEADS:
-            check_divides(part, whole, parts)
     types, layers = part.get("layer_types"), part.get("num_hidden_layers")
     if isinstance(types, list) and is_whole(layers) and len(types) != layers:
         raise contradiction(f"num_hidden_layers is {layers} and layer_types has {len(types)}")

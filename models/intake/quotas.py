@@ -12,7 +12,7 @@ class Quotas(Struct, frozen=True, forbid_unknown_fields=True):
         mib: all its files together, in MiB.
         files: how many it has.
         parameters: in millions.
-        layers, width: of its configuration, and experts count as layers do.
+        layers, experts, width: of its configuration; experts are those of a layer.
         rank: of an adapter.
         context_tokens: how many tokens it says it reads at once.
         trial_mib: memory that loading it and its answers to a trial batch may take, beside the libraries.
@@ -23,6 +23,7 @@ class Quotas(Struct, frozen=True, forbid_unknown_fields=True):
     files: Annotated[int, Meta(ge=2, le=4096)] = 64
     parameters: Annotated[float, Meta(gt=0, le=1e6)] = 16_000.0
     layers: Annotated[int, Meta(ge=1, le=10_000)] = 256
+    experts: Annotated[int, Meta(ge=1, le=1 << 16)] = 1024
     width: Annotated[int, Meta(ge=1, le=1 << 20)] = 65_536
     rank: Annotated[int, Meta(ge=1, le=1 << 16)] = 512
     context_tokens: Annotated[int, Meta(ge=2, le=1 << 24)] = 1 << 20

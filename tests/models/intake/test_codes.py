@@ -14,7 +14,8 @@ import pytest
 import models
 from models.errors import ModelRefused
 from models.intake.check import LONGEST_SENTENCE, check_static, check_submission, plain
-from models.intake.documents import MOST_ITEMS, Unreadable, parse_document
+from models.intake.configuration import read_configuration
+from models.intake.documents import MOST_ITEMS, Repeated, Unreadable, once_each, parse_document
 from models.intake.quotas import Quotas
 from models.intake.tensors import HEADER_BYTES
 from tests.models.intake.building import WEIGHTS, write_tensors
@@ -110,8 +111,6 @@ class Counted(str):
 
 
 def test_a_repeated_name_is_found_in_one_pass():
-    from models.intake.documents import Repeated, once_each
-
     names = [Counted(number) for number in range(100_000)]
     with pytest.raises(Repeated):
         once_each([(name, 0) for name in [*names, Counted(99_999)]])
@@ -122,6 +121,17 @@ def test_a_repeated_name_is_refused_wherever_it_stands():
     for data in (b'{"a":1,"a":1}', b'{"b":[{"a":1,"\\u0061":2}]}'):
         with pytest.raises(Unreadable, match="'a' twice"):
             parse_document(data, "x")
+
+
+def test_what_transformers_itself_writes_passes(tmp_path):
+    """The configurations of its decoders, as they come: numbers that look odd are not all wrong."""
+    from transformers import AutoConfig
+
+    (tmp_path / "tokenizer.json").write_text("{}")
+    kinds = "deepseek_v3 gemma3 glm4_moe gpt2 llama mamba2 phi4_multimodal qwen3_next xlstm"
+    for kind in kinds.split():
+        AutoConfig.for_model(kind).save_pretrained(tmp_path)
+        assert read_configuration(tmp_path, Quotas())["model_type"] == kind
 
 
 def test_a_sentence_is_one_plain_line_of_bounded_length(tmp_path):

@@ -4,7 +4,9 @@ Invariants: every request has a deadline, however slowly it is answered, and eve
 followed; an upload goes on where it was cut off; what is asked twice after a failure does no more than asked once.
 """
 
+import queue
 import random
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -161,7 +163,7 @@ class UrlDoor:
         until, pause_s = time.monotonic() + PATIENCE_S, FIRST_PAUSE_S
         while True:
             try:
-                return self._ask_once(_Asked(method, target, body, key))
+                return self._ask_in_time(_Asked(method, target, body, key))
             except requests.RequestException as error:
                 failure: Exception = ClusterError(f"{self.url} could not be reached: {error}")
                 patient = bool(self._genesis)
@@ -173,12 +175,32 @@ class UrlDoor:
             time.sleep(pause_s * random.uniform(1.0, 1.2))
             pause_s = min(LONGEST_PAUSE_S, 2 * pause_s)
 
+    def _ask_in_time(self, asked: _Asked) -> Any:
+        """`_ask_once`, for no longer than a request may take: a server may keep an HTTP client busy for ever."""
+        if asked.key is not None and not self._genesis:
+            self.terms()
+        ended: queue.SimpleQueue[tuple[Any, Exception | None]] = queue.SimpleQueue()
+
+        def work() -> None:
+            try:
+                ended.put((self._ask_once(asked), None))
+            except Exception as error:  # raised again below
+                ended.put((None, error))
+
+        threading.Thread(target=work, name="request", daemon=True).start()
+        try:
+            document, error = ended.get(timeout=REQUEST_S)
+        except queue.Empty:
+            self._session = requests.Session()
+            raise ClusterError(f"{self.url} did not answer within {REQUEST_S:.0f} s") from None
+        if error is not None:
+            raise error
+        return document
+
     def _ask_once(self, asked: _Asked) -> Any:
         request = requests.Request(asked.method, self.url + asked.target, data=asked.body or None)
         prepared = self._session.prepare_request(request)
         if asked.key is not None:
-            if not self._genesis:
-                self.terms()
             prepared.headers.update(sign_request(asked.key, self._genesis, asked.method, prepared.path_url, asked.body))
         deadline = time.monotonic() + REQUEST_S
         settings = self._session.merge_environment_settings(self.url, {}, True, None, None)

@@ -1,7 +1,9 @@
 """The client against the server: the same answers and the same errors as at the door of the home itself."""
 
+import contextlib
 import http.server
 import inspect
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,9 +12,10 @@ from typing import Any
 import pytest
 
 from actors.errors import EndpointRefused
-from cluster.config import Serve
+from cluster.config import Serve, load_network
 from cluster.door import Door
 from cluster.errors import ClusterError
+from cluster.founding import found
 from cluster.home import Home
 from cluster.home_door import HomeDoor
 from cluster.serve import client as module
@@ -66,6 +69,22 @@ def test_it_queues_extrinsics(door: UrlDoor, genesis: bytes, ada: Keypair) -> No
     assert door.holdings(ada.public).next_nonce == 2
     with pytest.raises(Refusal, match="undecodable"):
         door.send(b"junk")
+
+
+def test_an_endpoint_is_tried_by_the_network(door: UrlDoor, vera: Keypair) -> None:
+    with pytest.raises(EndpointRefused, match="panel"):
+        door.try_endpoint("http://127.0.0.1:9", vera.public)
+
+
+def test_an_endpoint_that_nobody_answers_at_is_refused(tiny_toml: Path, tmp_path: Path, vera: Keypair) -> None:
+    place = Home(tmp_path / "next_byte")
+    place.folder.mkdir()
+    found(load_network(tiny_toml, ["query.panel=next_byte", "query.windows=512"]), place)
+    with serving(place, Serve()) as url:
+        door = UrlDoor(url)
+        with pytest.raises(EndpointRefused) as refused:
+            door.try_endpoint("http://127.0.0.1:9", vera.public)
+        assert refused.value.code == "private_address"
 
 
 @pytest.mark.parametrize(
@@ -231,3 +250,22 @@ def test_an_endless_answer_is_cut(other: Callable[..., str], monkeypatch: pytest
     monkeypatch.setattr(module, "ANSWER_BYTES", 1 << 20)
     with pytest.raises(ClusterError, match="more than 1 MiB"):
         UrlDoor(other(200, {}, bytes(2 << 20))).terms()
+
+
+@pytest.mark.parametrize("dripped", [b"HTTP/1.1 100 Continue\r\n\r\n", b"HTTP/1.1 200 OK\r\nX: ", b"x"])
+def test_a_server_that_drips_is_left(dripped: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each read of an HTTP client succeeds, and no answer ever comes."""
+    monkeypatch.setattr(module, "REQUEST_S", 0.5)
+    ended = threading.Event()
+
+    def drip(listening: socket.socket) -> None:
+        connection, _ = listening.accept()
+        with connection, contextlib.suppress(OSError):
+            while not ended.wait(0.01):
+                connection.sendall(dripped)
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        threading.Thread(target=drip, args=(listening,), daemon=True).start()
+        with pytest.raises(ClusterError, match=r"did not answer within|could not be reached"):
+            UrlDoor(f"http://127.0.0.1:{listening.getsockname()[1]}").terms()
+        ended.set()

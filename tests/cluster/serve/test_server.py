@@ -191,6 +191,15 @@ def test_a_signer_sends_so_many_a_minute_and_no_more(
     assert int(response.headers["retry-after"]) >= 1
 
 
+def test_endpoints_are_tried_so_often_and_no_more(url: str, ada: Keypair) -> None:
+    asked = {"endpoint": "http://127.0.0.1:9", "hotkey": ada.address}
+    codes = [code_of(requests.post(f"{url}/endpoints", json=asked, timeout=30)) for _ in range(8)]
+    assert codes[:6] == ["panel"] * 6
+    assert "rate_limited" in codes
+    for body in (b"", b"{}", b"[]", b'{"endpoint": 5, "hotkey": ""}', b"\xff"):
+        assert code_of(requests.post(f"{url}/endpoints", data=body, timeout=30)) in ("bad_request", "rate_limited")
+
+
 def test_bodies_are_bounded(reading_url: str) -> None:
     assert code_of(post(reading_url, bytes(3 << 20))) == "body_too_large"
     endless = requests.post(f"{reading_url}/extrinsics", data=(bytes(1 << 16) for _ in range(64)), timeout=30)

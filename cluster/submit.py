@@ -94,6 +94,11 @@ def _register(desk: Desk, asked: Asked) -> Submission:
     keys = desk.choose_hotkey(wallet, asked.hotkey, asked.name)
     delivered = _deliver(desk, asked, keys, coldkey)
     with desk.queue():
+        if desk.waiting(asked.name) is not None:
+            raise SubmissionRefused(
+                "name_taken",
+                f"{asked.name!r} was submitted from here meanwhile: run the command again to go on with it",
+            )
         terms = desk.door.terms()
         most_rao = _accepted_rao(terms, asked)
         needed_rao = (most_rao if desk.faucet else terms.price_rao) + asked.stake_rao

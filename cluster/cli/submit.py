@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 from msgspec import structs
 from rich.console import Console
+from rich.markup import escape
 
 import taoray
 from cluster.cli.bar import Bar
@@ -107,7 +108,7 @@ def _sentences(made: taoray.Submission) -> list[str]:
     uid = "uid not known yet" if made.uid is None else f"uid {made.uid}"
     lines = [f"[bold]{made.name}[/] in {made.network}: {made.state}, {uid}, hotkey {made.hotkey}"]
     if made.endpoint:
-        lines.append(f"endpoint {made.endpoint}")
+        lines.append(f"endpoint {escape(made.endpoint)}")
     elif made.manifest:
         lines.append(f"version {made.manifest}")
     if made.delivered is not None:

@@ -97,7 +97,7 @@ def _register(desk: Desk, asked: Asked) -> Submission:
         if desk.waiting(asked.name) is not None:
             raise SubmissionRefused(
                 "name_taken",
-                f"{asked.name!r} was submitted from here meanwhile: run the command again to go on with it",
+                f"{asked.name!r} was submitted from here meanwhile: run the command again",
             )
         terms = desk.door.terms()
         most_rao = _accepted_rao(terms, asked)

@@ -109,13 +109,25 @@ class Conductor(Quiet):
     Args:
         file: that the endpoint reads.
         score: a behaviour for each epoch, the first from the first.
+
+    Attributes:
+        records: the epochs' records.
+        waited_s: for each epoch how long it waited for remote peers when its hosts were done.
     """
 
     def __init__(self, file: Path, score: list[str]) -> None:
         self.records: list[EpochRecord] = []
+        self.waited_s: list[float] = []
+        self._waits_since: float | None = None
         self._file = file
         self._score = score
         self._set()
+
+    def step(self, sentence: str, total: int = 0) -> None:
+        """Take the time between the step that waits for remote peers and the next."""
+        if self._waits_since is not None:
+            self.waited_s.append(time.monotonic() - self._waits_since)
+        self._waits_since = time.monotonic() if "remote peers" in sentence else None
 
     def epoch(self, record: EpochRecord) -> None:
         """Keep it, and turn the page."""

@@ -50,7 +50,7 @@ from models.text.prepare import prepare_corpus  # noqa: E402
 
 ARCHITECTURE = Architecture("llama", hidden=104, layers=2, heads=4)
 GENESIS = bytes(32)
-PANELS = {"segments": (24, 129), "next_byte": (48, 64)}
+PANELS = {"segments": (24, 129), "next_byte": (24, 64)}
 """Windows and their bytes: few, so that nine pairs of 64 peers take minutes on one core."""
 REQUEST = 96
 AIM_RATIO, AIM_BYTES = 1.0, 6 << 30

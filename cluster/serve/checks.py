@@ -15,7 +15,8 @@ from cluster.door import Delivered
 from cluster.errors import ClusterError
 from cluster.serve.errors import NETWORK_ERRORS, HttpRefused, Problem, problem_of
 from cluster.serve.limits import Buckets
-from cluster.serve.uploads import Outcome, Upload, Uploads
+from cluster.serve.upload import Outcome, Upload
+from cluster.serve.uploads import Uploads
 from ledger.errors import Refusal
 from models.content import holds
 from models.errors import ModelRefused
@@ -25,6 +26,9 @@ Receive = Callable[[Path, bytes, Callable[[int, int], None]], Delivered]
 
 CHECK_S_AN_HOUR = 1200.0
 """Of one key: everybody waits for the checks before theirs."""
+
+SWEEP_S = 30.0
+"""How often uploads that ended by themselves are taken away where nobody asks."""
 
 _log = logging.getLogger("taoray.serve")
 
@@ -57,17 +61,30 @@ class Checks:
         self._waiting.put(None)
 
     def _work(self) -> None:
-        while (upload := self._waiting.get()) is not None and not self._ended.is_set():
-            began_s = time.monotonic()
-            ended = self._check(upload)
-            self._used.owe(upload.payer, time.monotonic() - began_s, time.monotonic())
-            if self._ended.is_set():
+        while not self._ended.is_set():
+            try:
+                upload = self._waiting.get(timeout=SWEEP_S)
+            except queue.Empty:
+                self._uploads.sweep()
+                continue
+            if upload is None or self._ended.is_set():
                 return
-            with upload.lock:
-                if isinstance(ended, Problem):
-                    upload.pause(ended, self._uploads.now_s())
-                else:
-                    upload.settle(ended, self._uploads.now_s())
+            self._end(upload, self._timed(upload))
+
+    def _end(self, upload: Upload, ended: Outcome | Problem) -> None:
+        if self._ended.is_set():
+            return
+        with upload.lock:
+            if isinstance(ended, Problem):
+                upload.pause(ended, self._uploads.now_s())
+            else:
+                upload.settle(ended, self._uploads.now_s())
+
+    def _timed(self, upload: Upload) -> Outcome | Problem:
+        began_s = time.monotonic()
+        ended = self._check(upload)
+        self._used.owe(upload.payer, time.monotonic() - began_s, time.monotonic())
+        return ended
 
     def _check(self, upload: Upload) -> Outcome | Problem:
         """What came of it: an outcome, or a problem after which it may be asked for again."""

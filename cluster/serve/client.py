@@ -21,7 +21,7 @@ from cluster.door import Delivered, Holdings, Receipt, Registered, Terms
 from cluster.errors import ClusterError
 from cluster.serve.errors import HttpRefused, Problem, error_of
 from cluster.serve.signing import sign_request
-from cluster.serve.uploads import Standing
+from cluster.serve.upload import Standing
 from cluster.serve.wire import encode_json, read_struct
 from ledger.keys import Keypair, encode_address
 from ledger.units import blake2b_256

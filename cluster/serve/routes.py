@@ -31,7 +31,7 @@ from cluster.serve.asked import (
 from cluster.serve.errors import HttpRefused
 from cluster.serve.reading import BlockRecord
 from cluster.serve.service import Service
-from cluster.serve.uploads import CHUNK_BYTES, Standing
+from cluster.serve.upload import CHUNK_BYTES, Standing
 from cluster.serve.wire import encode_json
 from ledger.keys import decode_address
 from models.manifest import MAXIMUM_FILES

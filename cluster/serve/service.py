@@ -22,7 +22,8 @@ from cluster.serve.errors import HttpRefused
 from cluster.serve.limits import Buckets, Streams
 from cluster.serve.reading import Feed, Reader
 from cluster.serve.signing import Gatekeeper
-from cluster.serve.uploads import CHUNK_BYTES, Standing, Uploads
+from cluster.serve.upload import CHUNK_BYTES, Standing
+from cluster.serve.uploads import Uploads
 from ledger.errors import Refusal
 from ledger.extrinsics import Extrinsic, Register, check_signature, decode_extrinsic
 from ledger.units import blake2b_256, format_tao

@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from cluster.serve import checks, routes, server, service, uploads
+from cluster.serve import checks, routes, server, service, upload, uploads
 from cluster.serve.errors import HTTP_REFUSALS
 from cluster.serve.routes import ROUTES
 from cluster.serve.signing import BODY, HTTP_DOMAIN, KEY, NONCE, SIGNATURE, TIME
@@ -31,10 +31,10 @@ def test_the_signature_is_described() -> None:
 
 def test_the_bounds_are_those_of_the_code() -> None:
     for bound in (
-        f"| an upload that rests for {uploads.REST_S / 60:.0f} minutes, or brings less than "
-        f"{uploads.LEAST_BYTES_PER_S >> 10} KiB a second after the first {uploads.REST_S / 60:.0f} |",
+        f"| an upload that rests for {upload.REST_S / 60:.0f} minutes, or brings less than "
+        f"{upload.LEAST_BYTES_PER_S >> 10} KiB a second after the first {upload.REST_S / 60:.0f} |",
         f"| checks | one at a time; {checks.CHECK_S_AN_HOUR / 60:.0f} minutes an hour of one key's |",
-        f"| {uploads.CHUNK_BYTES >> 20} MiB, {routes.MANIFEST_BYTES / (1 << 20):.1f} MiB,",
+        f"| {upload.CHUNK_BYTES >> 20} MiB, {routes.MANIFEST_BYTES / (1 << 20):.1f} MiB,",
         f"| {service.EXTRINSICS_PER_MINUTE} a minute, with a nonce up to {service.NONCES_AHEAD} ahead",
         f"| {service.TRIALS_PER_MINUTE} a minute for an address, {service.TRIALS_AT_ONCE} at once |",
         f"| {service.MOST_STREAMS}, {service.STREAMS_PER_ADDRESS} of an address |",
@@ -43,4 +43,4 @@ def test_the_bounds_are_those_of_the_code() -> None:
     ):
         assert bound in PAGE
     assert uploads.UPLOADS_PER_KEY == 2
-    assert uploads.KEPT_S == uploads.REST_S
+    assert upload.KEPT_S == upload.REST_S

@@ -11,7 +11,7 @@ from cluster.config import Serve
 from cluster.home import Home
 from cluster.serve.server import serving
 from cluster.serve.signing import BODY, SIGNATURE, now_ms, sign_request
-from cluster.serve.uploads import CHUNK_BYTES
+from cluster.serve.upload import CHUNK_BYTES
 from ledger.keys import Keypair
 from models.manifest import Manifest, ManifestFile, encode_manifest, manifest_folder
 

@@ -1,5 +1,6 @@
 """Uploads on the disk: they resume, they are bounded, and they end."""
 
+import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from itertools import pairwise
@@ -9,9 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cluster.serve import checks
 from cluster.serve import uploads as module
 from cluster.serve.errors import HttpRefused, Problem
-from cluster.serve.uploads import LEAST_BYTES_PER_S, REST_S, Outcome, Standing, Uploads
+from cluster.serve.upload import LEAST_BYTES_PER_S, REST_S, Outcome, Standing
+from cluster.serve.uploads import Uploads
 from ledger.errors import Refusal
 from models.errors import ModelRefused
 from models.intake.quotas import Quotas
@@ -214,6 +217,18 @@ def test_a_slow_upload_ends_and_a_steady_one_does_not(uploads: Uploads, clock: C
         if not step:
             write(uploads, slow, "0000.safetensors", 0, b"x")
     assert code_of(lambda: write(uploads, slow, "0000.safetensors", 1, b"x")) == "no_upload"
+
+
+def test_what_has_expired_leaves_the_disk(
+    uploads: Uploads, manifest: Manifest, clock: Clock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checks, "SWEEP_S", 0.01)
+    begin(uploads, manifest)
+    worker = checks.Checks(uploads, lambda folder, payer, progress: pytest.fail("nothing was to be checked"))
+    clock.s = REST_S + 1
+    while list((tmp_path / "uploads").glob("*")):
+        time.sleep(0.01)
+    worker.close()
 
 
 def test_what_a_crash_left_half_laid_out_is_taken_away(tmp_path: Path, manifest: Manifest, clock: Clock) -> None:

@@ -74,7 +74,11 @@ def parse_header(data: bytes, name: str) -> dict[str, Any]:
         if error.fault == "repeats":
             raise ModelRefused("header_repeats", error.sentence) from None
         raise ModelRefused("header", error.sentence) from None
-    header.pop(METADATA, None)
+    notes = header.pop(METADATA, {})
+    if not isinstance(notes, dict) or not all(isinstance(note, str) for note in notes.values()):
+        raise ModelRefused("header", f"the header of {name} has notes that are no text: save the model again")
+    if not data.startswith(b"{"):
+        raise ModelRefused("header", f"the header of {name} begins with white space: save the model again")
     return header
 
 

@@ -160,6 +160,7 @@ HEADED: dict[str, tuple[str, Change]] = {
     "a header of brackets": ("header", lambda folder: write_tensors(folder / WEIGHTS, b"[" * (4 << 20), b"")),
     "a header of numbers": ("header", lambda folder: write_tensors(folder / WEIGHTS, b"[" + b"0," * (3 << 20), b"")),
     "a header that is cut off": ("header", lambda folder: write_tensors(folder / WEIGHTS, b'{"a":', b"")),
+    "a note that is no text": ("header", headed(lambda header: header.update(__metadata__={"format": 1}))),
     "a tensor named twice": ("header_repeats", repeated_header),
     "32,769 tensors": ("tensors", crowded),
     "a negative size": ("tensor_entry", entry(shape=[-32])),

@@ -15,7 +15,6 @@ from tests.models.intake.building import (
     Change,
     adapted,
     configured,
-    headed,
     lora_pair,
     one_number,
     text,
@@ -107,6 +106,13 @@ def large(folder: Path) -> None:
         file.truncate(file.seek(0, 2) + place)
 
 
+def uneven_experts(folder: Path) -> None:
+    """A mixture of experts in which one is smaller, so that they cannot be laid side by side."""
+    make("mixtral", folder)
+    small = np.zeros((7, 9), np.float32)
+    weighed(lambda tensors: tensors.update({"model.layers.0.block_sparse_moe.experts.0.w2.weight": small}))(folder)
+
+
 def replaced(name: str, value: np.ndarray) -> Change:
     return weighed(lambda tensors: tensors.update({name: value}))
 
@@ -131,7 +137,7 @@ REFUSED: dict[str, tuple[str, Change]] = {
     "a tensor too many": ("unexpected_tensors", replaced("model.extra.weight", np.zeros(8, np.float32))),
     "a tensor of another shape": ("tensor_shape", replaced("lm_head.weight", np.zeros((256, 8), np.float32))),
     "another width": ("tensor_shape", configured(intermediate_size=72)),
-    "a note that is no text": ("weights", headed(lambda header: header.update(__metadata__={"format": 1}))),
+    "experts of unlike sizes": ("weights", uneven_experts),
     "NaN": ("nan", one_number(float("nan"))),
     "infinity": ("infinity", one_number(float("-inf"))),
     "numbers that overflow": ("nan_answers", weighed(overflow)),

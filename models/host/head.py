@@ -62,7 +62,8 @@ class Head:
 
     def log_probability(self, hidden_GPH: torch.Tensor, target_P: torch.Tensor) -> torch.Tensor:
         """Natural log-probability float32 [G, P] of the token that comes after each position."""
-        positions = max(LEAST_POSITIONS, self._chunk_logits(hidden_GPH.device) // self.vocabulary // self.count)
+        fitting = self._chunk_logits(hidden_GPH.device) // self.vocabulary
+        positions = max(1, max(LEAST_POSITIONS, fitting) // self.count)
         return torch.cat(list(self._chunks(hidden_GPH, target_P, positions)), 1)
 
     @property

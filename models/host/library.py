@@ -71,11 +71,11 @@ class Library:
         members = [self._hosted(version, group) for version in group]
         try:
             self._stacks[group] = stack(members)
-        except StackError as error:
-            self._reasons[group] = str(error)
+        except (StackError, torch.OutOfMemoryError) as error:
+            self._reasons[group] = str(error).partition("\n")[0]
             if len(self._reasons) > MOST_REASONS:
                 self._reasons.popitem(last=False)
-            raise
+            raise StackError(self._reasons[group]) from None
         return self._stacks[group]
 
     def _hosted(self, manifest_hash: bytes, beside: Collection[bytes]) -> Hosted:

@@ -28,7 +28,6 @@ from ledger.errors import Refusal
 from ledger.extrinsics import Extrinsic, Register, check_signature, decode_extrinsic
 from ledger.units import blake2b_256, format_tao
 from models.manifest import decode_manifest
-from models.store import Store
 
 EXTRINSICS_PER_MINUTE = 60
 """Of one signer; a validator sends two an epoch."""
@@ -62,9 +61,12 @@ class Service:
         self.settings = settings
         self.stopping = threading.Event()
         self._door = door
-        self._home = home
-        self._lock = _lock_uploads(home)
         self.reader = Reader(home)
+        try:
+            self._lock = _lock_uploads(home)
+        except BaseException:
+            self.reader.close()
+            raise
         self.feed = Feed(home.epochs)
         self.gatekeeper = Gatekeeper(self.reader.genesis_hash)
         self.requests = Buckets(settings.requests_per_minute / 60, settings.requests_per_minute)
@@ -126,7 +128,7 @@ class Service:
         self._door.check_unpublished(manifest.hash, payer)
         quotas = self.terms().quotas
         standing = self.uploads.begin(payer, manifest, quotas, lambda own_rao: self._reserve(payer, own_rao))
-        if standing.state == "delivered" and manifest.hash not in Store(self._home.store):
+        if standing.state == "delivered" and manifest.hash not in self._door.store():
             self.uploads.forget(payer, manifest.hash)
             return self.uploads.begin(payer, manifest, quotas, lambda own_rao: self._reserve(payer, own_rao))
         return standing

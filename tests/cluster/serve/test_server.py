@@ -223,5 +223,6 @@ def test_one_server_a_home_and_one_a_port(home: Path, url: str) -> None:
 
 
 def test_a_home_without_a_network_is_not_served(tmp_path: Path) -> None:
-    with pytest.raises(Exception, match="there is no"), serving(Home(tmp_path), Serve()):
+    with pytest.raises(ClusterError, match="there is no"), serving(Home(tmp_path), Serve()):
         pass
+    assert not list(tmp_path.iterdir())

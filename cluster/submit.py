@@ -99,6 +99,9 @@ def _register(desk: Desk, asked: Asked) -> Submission:
                 "name_taken",
                 f"{asked.name!r} was submitted from here meanwhile: run the command again",
             )
+        if asked.endpoint is None:
+            # Another submission from this wallet may have taken the hotkey; an endpoint answered with its own.
+            keys = desk.choose_hotkey(wallet, asked.hotkey, asked.name)
         terms = desk.door.terms()
         most_rao = _accepted_rao(terms, asked)
         needed_rao = (most_rao if desk.faucet else terms.price_rao) + asked.stake_rao

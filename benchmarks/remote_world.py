@@ -41,7 +41,7 @@ def found_home(network: Network, home: Home) -> Genesis:
     return found(network, home)
 
 
-def train_remote(network: Network, home: Home, folder: Path, *, seed: int, strata: list[str] | None = None) -> Path:
+def train_remote(network: Network, home: Home, folder: Path, *, seed: int, lessons: TrainSettings = LESSONS) -> Path:
     """A model that has learned from the network's training text, in `folder`."""
     corpus = prepare_corpus(
         network.data, home.text, window_bytes=network.query.window_bytes, minimum_windows=network.query.windows
@@ -50,11 +50,11 @@ def train_remote(network: Network, home: Home, folder: Path, *, seed: int, strat
     pages_PT = draw_pages(
         corpus,
         seed.to_bytes(32, "big"),
-        strata=corpus.known_strata(strata) or None if strata else None,
-        pages=LESSONS.pages,
-        page_bytes=LESSONS.page_bytes,
+        strata=None,
+        pages=lessons.pages,
+        page_bytes=lessons.page_bytes,
     )
-    train_steps(model, None, pages_PT, LESSONS, steps_done=0)
+    train_steps(model, None, pages_PT, lessons, steps_done=0)
     save_model(model, folder)
     return folder
 

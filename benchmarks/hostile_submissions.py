@@ -75,7 +75,7 @@ def offer_all(folder: Path) -> dict[str, Any]:
     port = free_port()
     settings = {f"submissions__{name}": str(value) for name, value in asdict(QUOTAS).items()}
     settings["serve__requests_per_minute"] = "100000"
-    driver = Driver(folder / "home", serve__port=str(port), storage__keep_unused_s="0", **settings)
+    driver = Driver(folder / "home", serve__port=str(port), **settings)
     driver.start()
     try:
         driver.wait_for_epoch(1)
@@ -95,6 +95,9 @@ def offer_all(folder: Path) -> dict[str, Any]:
     finally:
         driver.stop()
     wrong = {case: result for case, result in found.items() if result["code"] != result["expected"]}
+    ending = Driver(driver.home, storage__keep_unused_s="0")
+    ending.start(epochs=1)
+    assert ending.finish() == 0
     agreement = check_agreement(driver.home)
     assert not wrong, wrong
     assert not left, left

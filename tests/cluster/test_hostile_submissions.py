@@ -68,11 +68,10 @@ def test_a_hundred_folders_leave_nothing(door: HomeDoor, llama: Path, tmp_path: 
 
 
 @pytest.mark.thorough
-@pytest.mark.parametrize("case", ["an encoder", "NaN", "a tensor too many", "a tokenizer nested deep"])
-def test_what_was_loaded_leaves_nothing(door: HomeDoor, llama: Path, tmp_path: Path, case: str) -> None:
+def test_what_was_loaded_leaves_nothing(door: HomeDoor, llama: Path, tmp_path: Path) -> None:
     door.store()
     before = standing(door.home)
-    code, change = REFUSED[case]
+    code, change = REFUSED["an encoder"]
     refusal = refused(door, Path(shutil.copytree(llama, tmp_path / "model")), change)
     assert refusal.code == code
     assert str(door.home.folder) not in refusal.sentence

@@ -43,7 +43,7 @@ def test_a_saved_file_is_read(tmp_path):
     assert [tensors[name].numbers for name in ("a", "b.weight", "é")] == [6, 5, 0]
 
 
-@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.tuples(st.integers(0, len(SAVED) - 1), st.integers(0, 255)), min_size=1, max_size=4), st.data())
 def test_what_passes_is_what_the_library_reads(tmp_path, changes, data):
     """Files with some bytes changed, cut or added: nothing but a refusal is raised, and nothing passes that fails."""
@@ -66,7 +66,7 @@ entries = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.dictionaries(st.text(max_size=3), entries, max_size=3), st.integers(0, 24))
 @example({"a": {"dtype": "F32", "shape": [], "data_offsets": [0, 4]}}, 4)
 def test_headers_that_pass_are_those_that_the_library_reads(tmp_path, header, data_bytes):

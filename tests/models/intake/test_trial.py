@@ -66,9 +66,8 @@ def check(folder: Path, **quotas: float):
 
 
 @pytest.mark.thorough
-@pytest.mark.parametrize("case", ["an encoder", "infinity", "numbers that overflow", "a tokenizer nested deep"])
-def test_a_process_of_its_own_says_the_same(tmp_path, llama, case):
-    code, change = REFUSED[case]
+def test_a_process_of_its_own_says_the_same(tmp_path, llama):
+    code, change = REFUSED["numbers that overflow"]
     folder = shutil.copytree(llama, tmp_path / "model")
     change(folder)
     with pytest.raises(ModelRefused) as refused:
@@ -112,12 +111,11 @@ def test_a_model_that_needs_more_time_than_it_may_have_is_refused(tmp_path):
 
 
 @pytest.mark.thorough
-@pytest.mark.parametrize("kind", ["llama", "mamba", "mixtral"])
-def test_what_passed_is_described(tmp_path, kind, one_thread):
-    folder = make(kind, tmp_path / kind, 1)
+def test_what_passed_is_described(tmp_path, one_thread):
+    folder = make("mamba", tmp_path / "mamba", 1)
     before = {path: path.stat().st_mtime_ns for path in folder.iterdir()}
     checked = check(folder)
-    assert (checked.model_type, checked.kind, checked.base, checked.reads) == (kind, "hosted", None, "bytes")
+    assert (checked.model_type, checked.kind, checked.base, checked.reads) == ("mamba", "hosted", None, "bytes")
     assert checked.size_bytes == sum(path.stat().st_size for path in before)
     assert 0 < checked.peak_mib < QUOTAS.trial_mib
     assert {path: path.stat().st_mtime_ns for path in folder.iterdir()} == before

@@ -27,6 +27,7 @@ _NO_ENDPOINT = "the endpoint is no address of the form https://host:port/path"
 _STATUS = re.compile(rb"HTTP/1\.[01] ([1-5][0-9]{2})(?: [^\r\n]*)?")
 _PORTS = {"http": 80, "https": 443}
 _SAFE = "/%:@!$&'()*+,;=~"
+_HOST = re.compile(r"[a-z0-9_.-]{1,253}|[0-9a-f:.]{2,45}")
 _UNSEEN = re.compile(r"[\x00-\x20\x7f-\x9f]")
 
 
@@ -55,7 +56,7 @@ def find_place(endpoint: str) -> Place:
         port = _PORTS.get(parts.scheme, 0) if parts.port is None else parts.port
     except ValueError:
         raise EndpointRefused("endpoint", _NO_ENDPOINT) from None
-    if parts.scheme not in _PORTS or not host or not port or _UNSEEN.search(endpoint):
+    if parts.scheme not in _PORTS or not _HOST.fullmatch(host) or not port or _UNSEEN.search(endpoint):
         raise EndpointRefused("endpoint", _NO_ENDPOINT)
     if parts.username is not None or parts.password is not None:
         raise EndpointRefused("endpoint", "the endpoint's address has a user or a password; the ledger is public")

@@ -3,7 +3,7 @@
 from contextlib import suppress
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from actors.errors import EndpointRefused
@@ -17,6 +17,7 @@ SIZE = 1000
     [
         *("ftp://a.example/", "http://", "http://:80/", "http://a.example:99999/", "http://u:p@a.example/", "//a", ""),
         *("https://[", "https://a.example/a b", "https://a.example/\r\nHost: b", "http://" + "a" * 64, "http://a..b/"),
+        *("http://\u00b4/", "http://a\u3000b/", "http://a%20b/", "http://a%0d%0aHost:b/", "http://a\\b/"),
     ],
 )
 def test_what_is_no_endpoint(endpoint: str) -> None:
@@ -105,6 +106,7 @@ def test_any_head_is_refused_in_so_many_words(data: bytes) -> None:
             check_head(some, SIZE)
 
 
+@settings(max_examples=500)
 @given(st.text(max_size=80))
 def test_any_text_is_an_endpoint_or_refused(text: str) -> None:
     for some in (text, f"https://{text}", f"https://a.example{text}"):

@@ -51,7 +51,7 @@ def find_place(endpoint: str) -> Place:
     """Take an endpoint apart. Raises EndpointRefused with the code `endpoint` where it is none."""
     try:
         parts = urlsplit(endpoint)
-        host = (parts.hostname or "").partition("%")[0]
+        host = parts.hostname or ""
         host = host if ":" in host else host.encode("idna").decode("ascii")
         port = _PORTS.get(parts.scheme, 0) if parts.port is None else parts.port
     except ValueError:

@@ -3,7 +3,7 @@
 Invariants: nothing is measured here; the same records give the same tables and, but for the drawing library's version,
 the same figures.
 
-Run: `python benchmarks/draw_value.py`, after `attacks.py` and `attacks_measures.py`.
+Run: `python benchmarks/draw_value.py`, after `attacks.py`, `attacks_measures.py` and `remote_value.py`.
 """
 
 import json
@@ -62,6 +62,21 @@ def attack_table(measured: dict[str, Any], kinds: tuple[str, ...]) -> str:
     return "\n".join(lines)
 
 
+def remote_table(measured: dict[str, Any]) -> str:
+    """Remote peers, and who copies or crowds them."""
+    lines = [
+        "| scenario | what happens | share of pay | without it | who moved most | aim |",
+        "|---|---|---|---|---|---|",
+    ]
+    for line in measured["scenarios"]:
+        name, (was, now) = max(line["others"].items(), key=lambda item: abs(item[1][1] - item[1][0]))
+        lines.append(
+            f"| `{line['name']}` | {line['what']} | {percent(line['share'])} | {percent(line['share_without'])} | "
+            f"{name} {percent(was)} → {percent(now)} | {AIMS[line['holds']]} |"
+        )
+    return "\n".join(lines)
+
+
 def newcomer_table(measured: dict[str, Any]) -> str:
     """Honest newcomers: part of the credit against part of the new bits."""
     lines = [
@@ -99,6 +114,7 @@ def tables() -> dict[str, str]:
         "newcomers": newcomer_table(attacks),
         "limits": attack_table(attacks, ("limit",)),
         "measures": measure_table(load("attacks_measures")),
+        "remote": remote_table(load("remote_value")),
     }
 
 

@@ -194,6 +194,11 @@ def turn_remote(world: World, epoch: int, standing: Standing) -> Sequence[Public
 
 def scenarios() -> list[Scenario]:
     """All of them."""
+    return [*copies(), *plots(), *shown()]
+
+
+def copies() -> list[Scenario]:
+    """Who knows nothing of its own."""
     swarm = tuple(range(FIRST_ATTACKER, FIRST_ATTACKER + SWARM))
     return [
         Scenario("remote_copy", "copy", "answers exactly as coder does", beside(lambda w, e, s, n: coder_now(w, e))),
@@ -230,6 +235,12 @@ def scenarios() -> list[Scenario]:
             "publishes coder's weights of today with 2 % noise",
             publishing(lambda w, e: noisy_coder(w, e)),
         ),
+    ]
+
+
+def plots() -> list[Scenario]:
+    """Who knows something and wants more for it."""
+    return [
         Scenario(
             "now_and_then",
             "plot",
@@ -253,6 +264,12 @@ def scenarios() -> list[Scenario]:
             Network(honest, lambda world, epoch, standing: ()),
             actors=(CODER,),
         ),
+    ]
+
+
+def shown() -> list[Scenario]:
+    """What the rule is known to pay."""
+    return [
         Scenario(
             "sold",
             "shown",

@@ -26,7 +26,7 @@ from models.host.hosted import Hosted
 from models.host.library import Library
 from models.host.next_byte import next_byte_together
 from models.host.score import score_together
-from models.host.stacked import StackError
+from models.host.stacked import StackError, pays
 from models.store import Store
 from models.text.align import Scores, take_windows
 from models.text.corpus import Corpus
@@ -173,6 +173,8 @@ class Host:
 
 
 def _speak(hosted: Hosted, panel: Panel, texts: Sequence[bytes]) -> list[Said]:
+    if hosted.members and not pays(hosted, texts):
+        return [said for member in hosted.members for said in _speak(member, panel, texts)]
     return [*(score_together(hosted, texts) if panel == "segments" else next_byte_together(hosted, texts))]
 
 

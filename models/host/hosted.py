@@ -33,7 +33,8 @@ class Hosted:
 
     parameters: how many numbers a model has, tied ones once, its adapter's among them. context_tokens: how many tokens
     it reads at once. head: how logits come from its last layer, and of how many models. adapter: what speaks over the
-    model, where it is a base. batch_tokens: what a batch holds on this device, where that was found out.
+    model, where it is a base. batch_tokens: what a batch holds on this device, where that was found out. members: each
+    of several models by itself.
     """
 
     model: "PreTrainedModel"
@@ -43,6 +44,7 @@ class Hosted:
     head: Head
     adapter: Adapter | None = None
     batch_tokens: int | None = None
+    members: tuple["Hosted", ...] = ()
 
     @property
     def count(self) -> int:

@@ -21,6 +21,11 @@ from models.host.adapters import join_adapters
 from models.host.head import COARSE_TOLERANCE, PROBE_ROWS, PROBE_TOKENS, TOLERANCE, Head, chunked_head
 from models.host.hosted import Hosted
 
+MOST_CPU_BYTES = 512
+"""Of text for each model, on a CPU. Models of 320,000 parameters were 1.07 times as quick in a stack of 32 with 384
+bytes each, equal in one of 8 with 512, and 0.97 times as quick with 1,536: one model's weights stay in the core's cache
+from batch to batch, those of eight do not. Adapters share their base's weights."""
+
 
 class StackError(Exception):
     """These models cannot be stacked; the sentence says why. Ask them one by one."""
@@ -41,7 +46,14 @@ def stack(members: Sequence[Hosted]) -> Hosted:
     else:
         stacked = _stack_models(members)
     _probe(stacked, members)
-    return stacked
+    return replace(stacked, members=tuple(members))
+
+
+def pays(stacked: Hosted, texts: Sequence[bytes]) -> bool:
+    """Whether a stack is quicker in one batch than model by model, for so much text."""
+    if stacked.model.device.type != "cpu" or stacked.adapter is not None:
+        return True
+    return sum(map(len, texts)) <= MOST_CPU_BYTES
 
 
 def _stack_adapters(members: Sequence[Hosted]) -> Hosted:

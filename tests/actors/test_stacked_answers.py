@@ -14,6 +14,7 @@ from safetensors.torch import load_file, save_file
 from actors.host import Host, Part, ScoreRequest
 from actors.wire import check_answer
 from models.errors import StoreError
+from models.host.stacked import pays
 from models.store import Store
 from models.text.align import Scores
 
@@ -33,9 +34,13 @@ def opened(network: Any) -> Any:
     return network
 
 
-def ask(network: Any, versions: list[bytes]) -> tuple[Any, list[Any], list[Any]]:
+LITTLE = (Part(0, 0, 3), Part(1, 2, 6))
+MUCH = (Part(0, 0, 9), Part(1, 2, 9))
+"""Windows that a stack answers for in one batch on a CPU, and those that it answers for model by model."""
+
+
+def ask(network: Any, versions: list[bytes], parts: tuple[Part, ...] = LITTLE) -> tuple[Any, list[Any], list[Any]]:
     queries = [validator.draw(1) for validator in network.validators.values()]
-    parts = (Part(0, 0, 5), Part(1, 2, 9))
     wallets = ("ada", "grace", "operator")[: len(versions)]
     receipt, answers = network.host.score(
         ScoreRequest(versions=tuple(versions), wallets=wallets, parts=parts), *queries
@@ -47,20 +52,22 @@ def values(answer: Any) -> Any:
     return answer.said.log_probability_C if isinstance(answer.said, Scores) else answer.said
 
 
+@pytest.mark.parametrize("parts", [LITTLE, MUCH])
 @pytest.mark.parametrize("panel", ["network", "next_byte_network"])
 def test_a_stack_answers_as_its_versions_do(
-    request: pytest.FixtureRequest, versions: tuple[Path, dict[str, bytes]], panel: str
+    request: pytest.FixtureRequest, versions: tuple[Path, dict[str, bytes]], panel: str, parts: tuple[Part, ...]
 ) -> None:
     network = request.getfixturevalue(panel)
     named = [versions[1][name] for name in ("ada", "ada 2", "echo")]
-    receipt, together, queries = ask(network, named)
+    receipt, together, queries = ask(network, named, parts)
     assert receipt.apart == ""
-    assert receipt.windows == 12
+    assert receipt.windows == sum(part.last - part.first for part in parts)
+    assert pays(network.host._library.stacked(named), [bytes(65)] * receipt.windows) == (parts == LITTLE)
     assert set(receipt.size_bytes) == set(named)
     assert all(size > 0 for size in receipt.size_bytes.values())
     signers = [network.wallets[name].hotkey_public() for name in ("ada", "grace", "operator")]
     for index, version in enumerate(named):
-        _, alone, _ = ask(network, [version])
+        _, alone, _ = ask(network, [version], parts)
         own = [answer for answer in together if answer.version == version]
         assert [answer.first for answer in own] == [0, 2]
         for answer, single, query in zip(own, alone, queries, strict=True):

@@ -25,6 +25,8 @@ MOST_ADDRESSES = 8
 """Addresses of one name that are tried."""
 
 _NAT64 = IPv6Network("64:ff9b::/96")
+_LOCAL_NAT64 = IPv6Network("64:ff9b:1::/48")
+"""Where a network's own translator keeps IPv4 addresses, at a place that only it knows (RFC 8215)."""
 _SERVICES = frozenset(map(ip_address, ("168.63.129.16", "100.100.100.200", "192.0.0.192", "fd00:ec2::254")))
 """Where clouds answer their own machines, beside link-local 169.254.169.254: Azure, Alibaba, Oracle, AWS."""
 
@@ -40,7 +42,7 @@ def forbidden(text: str, *, allow_private: bool) -> str:
         return "link-local"
     if address in _SERVICES:
         return "a cloud's own service"
-    if address.is_unspecified or address.is_multicast:
+    if address.is_unspecified or address.is_multicast or address in _LOCAL_NAT64:
         return "no address of one machine"
     site_local = isinstance(address, IPv6Address) and address.is_site_local
     if allow_private or (address.is_global and not address.is_reserved and not site_local):

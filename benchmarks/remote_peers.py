@@ -33,6 +33,8 @@ from cluster.home import Home  # noqa: E402
 from ledger.wallet import Wallet  # noqa: E402
 
 LIBRARY = Path(sysconfig.get_path("stdlib"))
+PACKAGES = ("asyncio", "email", "idlelib", "unittest")
+"""Of the standard library: the text."""
 HOSTILE = (
     *("stalls", "lies", "doubles", "boasts", "tampers", "signs_for_another", "alters_the_question", "replays"),
     *("reorders", "asks_twice", "drips_its_body", "sends_a_gigabyte", "sends_without_end", "says_go_on"),
@@ -48,8 +50,8 @@ def main() -> None:
     parser.add_argument("--deadline", type=float, default=20.0)
     parser.add_argument("--windows", type=int, default=1024)
     told = parser.parse_args()
+    text = [f"data.paths={[str(LIBRARY / name) for name in PACKAGES]}"]
     overrides = [
-        f"data.paths={[str(LIBRARY / name) for name in ('asyncio', 'email', 'idlelib', 'unittest')]}",
         *("query.panel=next_byte", f"query.windows={told.windows}", "query.window_bytes=65", "query.request=2048"),
         *("remote.allow_private=true", f"remote.deadline_s={told.deadline}"),
     ]
@@ -58,11 +60,16 @@ def main() -> None:
         "honest": ["honest"] * (HONEST + 1),
     }
     with tempfile.TemporaryDirectory() as folder:
-        measured = {name: measure(Path(folder) / name, overrides, score) for name, score in scores.items()}
+        measured = {name: measure(Path(folder) / name, [*text, *overrides], score) for name, score in scores.items()}
     summary = summarize(measured, told.deadline)
     path = write_record(
         "remote_peers",
-        {"network": "tests/cluster/tiny.toml", "overrides": overrides, "behaviours": list(BEHAVIOURS)},
+        {
+            "network": "tests/cluster/tiny.toml",
+            "text": PACKAGES,
+            "overrides": overrides,
+            "behaviours": list(BEHAVIOURS),
+        },
         {**measured, "summary": summary},
     )
     for name, value in summary.items():

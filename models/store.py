@@ -33,6 +33,9 @@ from models.manifest import (
     open_plain,
 )
 
+ABANDONED_S = 86_400.0
+"""After how long what lies aside was left by a process that is gone: longer than any check or copy takes."""
+
 
 @dataclass(frozen=True)
 class Staged:
@@ -157,7 +160,7 @@ class Store:
                 shutil.rmtree(self.root / "folders" / version.hex(), ignore_errors=True)
             freed = self._drop_objects(wanted)
             for left in (self.root / "aside").iterdir():
-                if left.stat().st_mtime < older_than:
+                if left.stat().st_mtime < min(older_than, time.time() - ABANDONED_S):
                     shutil.rmtree(left) if left.is_dir() else left.unlink()
         if self._depot is not None:
             self._depot.sweep("manifests", kept, older_than)

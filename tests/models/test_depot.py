@@ -7,7 +7,7 @@ import time
 import pytest
 
 from models.errors import StoreError
-from models.store import Store
+from models.store import ABANDONED_S, Store
 
 
 @pytest.fixture
@@ -136,8 +136,8 @@ def test_what_a_killed_process_left_aside_is_cleared(tmp_path):
     store = Store(tmp_path / "store")
     for name in ("old", "new"):
         (store.root / "aside" / name).mkdir()
-    age(store.root / "aside" / "old")
-    store.collect(set(), unused_s=500)
+    age(store.root / "aside" / "old", seconds=2 * ABANDONED_S)
+    store.collect(set(), unused_s=0)
     assert [path.name for path in (store.root / "aside").iterdir()] == ["new"]
 
 

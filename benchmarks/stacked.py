@@ -1,12 +1,13 @@
 """Many peers of one architecture: answered for as stacks, against one after another, by the host that networks run.
 
-What bounds it. On a CPU core a model of this size is bound by its matrix products, which are as many either way: what a
-stack saves is the work around them (calls, layers' dispatch, masks and positions, made once for all models), and what
-it costs is that eight models' weights do not stay in its cache as one's do. So the aim on a CPU is not to be slower, and
-a host reads one batch only where the text for each model is short, else model by model within the stack: with requests
-of 96 windows, stacks of 8 are answered for in the second way, stacks of 32 in the first. On a GPU such models are bound by the
-launch of their kernels, of which a stack of G needs one G-th. Both sides answer the same queries through `Host.score`,
-signatures included, in requests of equally many windows in all, with all weights in memory.
+What bounds it. On a CPU core a model of this size is bound by its matrix products, which are as many either way: what
+a stack saves is the work around them (calls, layers' dispatch, masks and positions, made once for all models), and what
+it costs is that the weights of eight models do not stay in the core's cache as one's do. So the aim on a CPU is not to
+be slower, and a host reads one batch only where the text for each model is short, else model by model within the stack:
+with requests of 96 windows, stacks of 8 are answered for in the second way, stacks of 32 in the first. On a GPU such
+models are bound by the launch of their kernels, of which a stack of G needs one G-th. Both sides answer the same
+queries through `Host.score`, signatures included, in requests of equally many windows in all, with all weights in
+memory.
 
 `--network` runs a whole network of these peers on Ray instead (keeper, validators, hosts), and samples the memory of
 all its processes: resident sets are summed, so what processes share counts once for each.

@@ -43,7 +43,7 @@ from tests.models.intake.building import Change  # noqa: E402
 from tests.models.intake.hostile import CONFIGURED, HEADED, LISTED  # noqa: E402
 from tests.models.intake.speaking import REFUSED, large, never_done, tokenised  # noqa: E402
 
-QUOTAS = Quotas(mib=128, files=12, layers=8, width=8192, context_tokens=4096, rank=8, trial_mib=128, trial_s=30)
+QUOTAS = Quotas(mib=128, files=12, layers=8, width=8192, context_tokens=4096, rank=8, trial_mib=128, trial_s=20)
 OVER_A_BASE = "an adapter of"
 """Cases that need a base in the store, left to the tests."""
 LIMITS = {

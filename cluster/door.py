@@ -6,12 +6,13 @@ through it but signed extrinsics; what is delivered was checked before it is in 
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Protocol
 
 from msgspec import Struct
 
 from ledger.genesis import Panel
 from ledger.keys import Keypair
+from models.intake.check import Checked
 from models.intake.quotas import Quotas
 
 
@@ -75,30 +76,6 @@ class Receipt(Struct, frozen=True, kw_only=True):
     final: bool
 
 
-class Delivered(Struct, frozen=True, kw_only=True):
-    """A version that was checked and is in the store.
-
-    Attributes:
-        manifest: its hash.
-        kind: hosted (whole weights), or adapter over `base`.
-        model_type: as transformers names the architecture.
-        reads: bytes, or tokens.
-        bits_per_byte: of its answers to the trial batch.
-        peak_mib: memory that the trial took beside the libraries.
-    """
-
-    manifest: bytes
-    kind: Literal["hosted", "adapter"]
-    base: bytes | None
-    model_type: str
-    parameters: int
-    size_bytes: int
-    context_tokens: int
-    reads: Literal["bytes", "tokens"]
-    bits_per_byte: float
-    peak_mib: int
-
-
 class Door(Protocol):
     """A network that can be submitted to. Every method may raise ClusterError where it cannot be reached."""
 
@@ -111,7 +88,7 @@ class Door(Protocol):
     def neurons(self) -> list[Registered]:
         """All neurons by uid."""
 
-    def deliver(self, folder: Path, payer: Keypair, progress: Callable[[int, int], None]) -> Delivered:
+    def deliver(self, folder: Path, payer: Keypair, progress: Callable[[int, int], None]) -> Checked:
         """Check a model folder and put it into the network's store.
 
         Args:

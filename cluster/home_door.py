@@ -19,7 +19,7 @@ from actors.errors import EndpointRefused
 from actors.gateway import try_endpoint
 from cluster.archive import open_chain
 from cluster.config import OPERATOR, Network, Questions, Remote
-from cluster.door import Delivered, Holdings, Receipt, Registered, Terms
+from cluster.door import Holdings, Receipt, Registered, Terms
 from cluster.errors import ClusterError
 from cluster.home import Home
 from cluster.lease import read_holder
@@ -31,7 +31,7 @@ from ledger.state import State
 from ledger.store.chain import Chain
 from ledger.store.mempool import Mempool
 from ledger.wallet import Wallet
-from models.intake.check import check_submission
+from models.intake.check import Checked, check_submission
 from models.intake.listing import check_listing
 from models.intake.quotas import Quotas
 from models.store import Store
@@ -99,11 +99,11 @@ class HomeDoor:
                 for neuron in chain.state.neurons()
             ]
 
-    def deliver(self, folder: Path, payer: Keypair, progress: Callable[[int, int], None]) -> Delivered:
+    def deliver(self, folder: Path, payer: Keypair, progress: Callable[[int, int], None]) -> Checked:
         """Check a model folder and put it into the store. Raises ModelRefused, or Refusal `already_published`."""
         return self.receive(folder, payer.public, progress)
 
-    def receive(self, folder: Path, payer: bytes, progress: Callable[[int, int], None]) -> Delivered:
+    def receive(self, folder: Path, payer: bytes, progress: Callable[[int, int], None]) -> Checked:
         """`deliver` for whoever holds only the payer's public key."""
         terms = self.terms()
         check_listing(folder, terms.quotas)
@@ -121,7 +121,7 @@ class HomeDoor:
             )
             store.adopt(staged)
         progress(size_bytes, size_bytes)
-        return Delivered(**msgspec.structs.asdict(checked))
+        return checked
 
     def check_unpublished(self, manifest: bytes, payer: bytes) -> None:
         """Refusal `already_published` where a version is, or waits to be, another's than the payer's hotkey's."""

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from cluster.door import Delivered
 from cluster.show import Progress
 from ledger.wallet import Wallet
+from models.intake.check import Checked
 
 State = Literal["registered", "published", "served", "queued", "unchanged"]
 
@@ -87,7 +87,7 @@ class Submission:
     height: int | None
     final: bool
     running: bool
-    delivered: Delivered | None
+    delivered: Checked | None
     extrinsics: tuple[str, ...]
 
 

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from cluster.config import OPERATOR
 from cluster.desk import Desk, Keys, default_name, open_desk
-from cluster.door import Delivered, Receipt, Registered, Terms
+from cluster.door import Receipt, Registered, Terms
 from cluster.errors import SubmissionRefused
 from cluster.home import Home
 from cluster.home_door import read_settings
@@ -26,7 +26,7 @@ from ledger.extrinsics import AddStake, Call, Publish, Register, Serve, Transfer
 from ledger.keys import Keypair, encode_address
 from ledger.units import format_tao
 from models.host.folders import ADAPTER_FILE, TOKENIZER_FILE
-from models.intake.check import check_static
+from models.intake.check import Checked, check_static
 from models.manifest import manifest_folder
 
 PRICE_ROOM = 2
@@ -159,7 +159,7 @@ def _renew(desk: Desk, asked: Asked, neuron: Registered | None, keys: Keys, wait
     return _submission(desk, asked, record, delivered, desk.wait(record, asked.wait_s, asked.show))
 
 
-def _deliver(desk: Desk, asked: Asked, keys: Keys, payer: Keypair) -> Delivered | None:
+def _deliver(desk: Desk, asked: Asked, keys: Keys, payer: Keypair) -> Checked | None:
     """Have the network check and store the folder, or try the endpoint."""
     if asked.endpoint is not None:
         asked.show.step(f"asking {asked.endpoint}")
@@ -202,11 +202,11 @@ def _check_train(desk: Desk, asked: Asked) -> None:
             )
 
 
-def _offer(asked: Asked, delivered: Delivered | None) -> Publish | Serve:
+def _offer(asked: Asked, delivered: Checked | None) -> Publish | Serve:
     return Serve(endpoint=asked.endpoint) if delivered is None else Publish(manifest=delivered.manifest)
 
 
-def _record(asked: Asked, keys: Keys, delivered: Delivered | None) -> Record:
+def _record(asked: Asked, keys: Keys, delivered: Checked | None) -> Record:
     return Record(
         genesis="",
         name=asked.name,
@@ -227,7 +227,7 @@ def _submission(
     desk: Desk,
     asked: Asked,
     record: Record,
-    delivered: Delivered | None,
+    delivered: Checked | None,
     receipts: Sequence[Receipt],
     *,
     price_rao: int | None = None,

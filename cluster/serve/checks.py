@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from cluster.door import Delivered
 from cluster.errors import ClusterError
 from cluster.serve.errors import NETWORK_ERRORS, HttpRefused, Problem, problem_of
 from cluster.serve.limits import Buckets
@@ -20,8 +19,9 @@ from cluster.serve.uploads import Uploads
 from ledger.errors import Refusal
 from models.content import holds
 from models.errors import ModelRefused
+from models.intake.check import Checked
 
-Receive = Callable[[Path, bytes, Callable[[int, int], None]], Delivered]
+Receive = Callable[[Path, bytes, Callable[[int, int], None]], Checked]
 """`HomeDoor.receive`: check a folder and put it into the store."""
 
 CHECK_S_AN_HOUR = 1200.0

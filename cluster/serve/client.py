@@ -17,7 +17,7 @@ import msgspec
 import requests
 from msgspec import Struct
 
-from cluster.door import Delivered, Holdings, Receipt, Registered, Terms
+from cluster.door import Holdings, Receipt, Registered, Terms
 from cluster.errors import ClusterError
 from cluster.serve.errors import HttpRefused, Problem, error_of
 from cluster.serve.signing import sign_request
@@ -25,6 +25,7 @@ from cluster.serve.upload import Standing
 from cluster.serve.wire import encode_json, read_struct
 from ledger.keys import Keypair, encode_address
 from ledger.units import blake2b_256
+from models.intake.check import Checked
 from models.intake.listing import check_listing
 from models.manifest import Manifest, encode_manifest, manifest_folder
 
@@ -81,7 +82,7 @@ class UrlDoor:
         """All neurons by uid."""
         return [_read(Registered, neuron) for neuron in self._ask("GET", "/neurons")]
 
-    def deliver(self, folder: Path, payer: Keypair, progress: Callable[[int, int], None]) -> Delivered:
+    def deliver(self, folder: Path, payer: Keypair, progress: Callable[[int, int], None]) -> Checked:
         """Upload a model folder, go on where an earlier call was cut off, and wait for the network's check.
 
         Raises:
@@ -138,7 +139,7 @@ class UrlDoor:
                         standing = self._standing("GET", place, b"", payer)
         return self._standing("POST", f"{place}/finish", b"", payer)
 
-    def _wait(self, standing: Standing, place: str, payer: Keypair, deadline: float) -> Delivered:
+    def _wait(self, standing: Standing, place: str, payer: Keypair, deadline: float) -> Checked:
         pause_s = FIRST_PAUSE_S
         while standing.delivered is None:
             if standing.problem is not None:

@@ -16,8 +16,8 @@ from typing import Literal
 import msgspec
 from msgspec import Struct
 
-from cluster.door import Delivered
 from cluster.serve.errors import HttpRefused, Problem
+from models.intake.check import Checked
 from models.manifest import decode_manifest
 
 CHUNK_BYTES = 8 << 20
@@ -51,7 +51,7 @@ class Standing(Struct, frozen=True, kw_only=True):
     state: State
     size_bytes: int
     offsets: dict[str, int]
-    delivered: Delivered | None = None
+    delivered: Checked | None = None
     problem: Problem | None = None
 
 
@@ -66,7 +66,7 @@ class Record(Struct, frozen=True):
 class Outcome(Struct, frozen=True):
     """What is written after its check."""
 
-    delivered: Delivered | None
+    delivered: Checked | None
     problem: Problem | None
 
 

@@ -44,13 +44,11 @@ def ask_versions(run: Run, work: Work, view: View) -> None:
     plan = run.packing.plan(hosted)
     work.scored = _ask_hosts(run, work, plan, signers(view, run.wallets), references)
     names = {neuron.uid: neuron.name for neuron in view.neurons}
-    run.packing.learn(
-        work.epoch,
-        plan,
-        work.scored.receipts.values(),
-        work.scored.failures,
-        {row.manifest: names.get(row.uid, "") for row in view.rows},
-    )
+    publishers = {row.manifest: names.get(row.uid, "") for row in view.rows}
+    try:
+        run.packing.learn(work.epoch, plan, work.scored.receipts.values(), work.scored.failures, publishers)
+    except OSError as error:
+        run.show.note(f"the placement was not recorded: {error}")
     collect_remotes(run, work, asking)
     for row in view.rows:
         if row.manifest in work.scored.failures:

@@ -5,8 +5,8 @@ a stack saves is the work around them (calls, layers' dispatch, masks and positi
 it costs is that the weights of eight models do not stay in the core's cache as one's do. So the aim on a CPU is not to
 be slower, and a host reads one batch only where a request has little text for each model, else model by model within
 the stack; `in_one_batch` says which. A request is of 96 windows in all, so with more models each has fewer, and stacks
-of 32 were 0.7 times as quick as one after another: a larger stack wants a larger request. On a GPU such models are bound
-by the launch of their kernels, of which a stack of G needs one G-th. Both sides answer the same queries through
+of 32 were 0.7 times as quick as one after another: a larger stack wants a larger request. On a GPU such models are
+bound by the launch of their kernels, of which a stack of G needs one G-th. Both sides answer the same queries through
 `Host.score`, signatures included, with all weights in memory.
 
 `--network` runs a whole network of these peers on Ray instead (keeper, validators, hosts), and samples the memory of

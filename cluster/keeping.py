@@ -7,13 +7,12 @@ extrinsic and no kept adapter names it, and when it was put there longer ago tha
 from collections.abc import Iterable
 from contextlib import closing
 
-from models.host.shape import read_shape
-
 from cluster.run import Run
 from ledger.errors import Refusal
 from ledger.extrinsics import Checkpoint, Publish, decode_extrinsic
 from ledger.store.mempool import Mempool
 from models.errors import StoreError
+from models.host.shape import read_shape
 from models.store import Store
 
 

@@ -201,7 +201,7 @@ def test_a_folder_whose_tokenizer_cannot_be_is_refused(tmp_path, tokenizers):
     drops = Tokenizer.from_str(tokenizers["word_piece"].to_str())
     drops.pre_tokenizer = pre_tokenizers.Whitespace()
     cases = [
-        ("config", write(tmp_path / "text", "{")),
+        ("tokenizer", write(tmp_path / "text", "{")),
         ("tokenizer", write(tmp_path / "empty", "{}")),
         ("tokenizer", write(tmp_path / "lacking", Tokenizer(models.WordLevel({"a": 0}, unk_token="b")))),
         ("lossy_tokenizer", write(tmp_path / "drops", drops)),

@@ -24,7 +24,7 @@ run: $(VENV)/run.stamp        ## run the default network for five epochs (again:
 
 test: $(VENV)/dev.stamp       ## all tests but those of the documentation
 	@$(BIN)/python -m pytest -q -m "not docs and not cluster" --numprocesses auto --dist loadfile
-	@$(BIN)/python -m pytest -q -m cluster
+	@$(BIN)/python -m pytest -q -m cluster --numprocesses 2 --dist loadfile
 
 unit: $(VENV)/dev.stamp       ## the quick tests that need no Ray
 	@$(BIN)/python -m pytest -q -m "not docs and not cluster and not thorough" --numprocesses auto --dist loadfile

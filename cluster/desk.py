@@ -16,7 +16,8 @@ from cluster.config import OPERATOR
 from cluster.door import Door, Receipt, Registered, Terms
 from cluster.errors import SubmissionRefused
 from cluster.home import Home
-from cluster.home_door import HomeDoor, queueing, read_settings
+from cluster.home_door import HomeDoor, read_settings
+from cluster.queueing import VALID_BLOCKS, queueing
 from cluster.records import Record, Records, records_of
 from cluster.show import Progress
 from ledger.blocks import APPLIED
@@ -31,9 +32,6 @@ RUNNING_WAIT_S = 600.0
 POLL_S = 0.5
 POLL_FAR_S = 2.0
 """How often a home's ledger is read while that is waited for, and how often a network elsewhere is asked."""
-
-VALID_BLOCKS = 300
-"""For how many blocks what is queued stays valid: about a hundred epochs."""
 
 
 @dataclass(frozen=True)

@@ -12,13 +12,11 @@ from cluster.archive import open_chain
 from cluster.config import OPERATOR
 from cluster.errors import ClusterError
 from cluster.home import Home
+from cluster.queueing import VALID_BLOCKS, queueing
 from ledger.extrinsics import AddStake, Call, RemoveStake, Transfer, encode_extrinsic, sign_extrinsic
 from ledger.keys import Keypair, decode_address, encode_address
 from ledger.store.mempool import Mempool
 from ledger.wallet import Wallet, list_wallets
-
-VALID_BLOCKS = 300
-"""For how many blocks what is queued stays valid: about a hundred epochs."""
 
 
 def balances(home: Path | str) -> list[dict[str, Any]]:
@@ -114,7 +112,7 @@ def _find_hotkey(place: Home, name: str) -> bytes:
 
 
 def _queue(place: Home, signer: Keypair, call: Call) -> str:
-    with open_chain(place.folder) as chain:
+    with queueing(place), open_chain(place.folder) as chain:
         most_bytes = chain.genesis.parameters.max_extrinsic_bytes
         with closing(Mempool(place.mempool, chain.genesis_hash, max_bytes=most_bytes)) as mempool:
             extrinsic = sign_extrinsic(

@@ -6,8 +6,6 @@ Invariants:
 * its methods may be called from any thread.
 """
 
-import fcntl
-import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
@@ -194,21 +192,6 @@ class HomeDoor:
         most_bytes = chain.genesis.parameters.max_extrinsic_bytes
         with closing(Mempool(self.home.mempool, chain.genesis_hash, max_bytes=most_bytes)) as mempool:
             yield mempool
-
-
-@contextmanager
-def queueing(home: Home) -> Iterator[None]:
-    """Hold the home's queue while nonces are read and what carries them is queued: two who sign with one key at once
-    would take the same nonce, and the driver would publish over what was withdrawn meanwhile.
-    """
-    path = home.mempool.with_suffix(".lock")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(lock)
 
 
 def read_settings(home: Home) -> Network | None:

@@ -18,8 +18,8 @@ from actors.seam import Handle, Reference
 from cluster.calls import ask_one
 from cluster.config import PeerEntry
 from cluster.errors import ClusterError
-from cluster.home_door import queueing
 from cluster.place.plan import plan_hosts
+from cluster.queueing import queueing
 from cluster.records import records_of
 from cluster.run import Run, Work
 from ledger.entries import Neuron

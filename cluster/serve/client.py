@@ -33,8 +33,6 @@ CONNECT_S = 10.0
 READ_S = 30.0
 REQUEST_S = 180.0
 """For a connection, between two bytes of an answer, and for a request as a whole."""
-TRIAL_S = 150.0
-"""For an endpoint that the network tries meanwhile."""
 
 ANSWER_BYTES = 64 << 20
 CHUNK_BYTES = 4 << 20

@@ -26,26 +26,6 @@ ROOT = "base_model.model."
 """What PEFT puts before the name of every layer."""
 
 
-PLAIN: dict[str, Any] = {
-    "use_dora": False,
-    "bias": "none",
-    "rank_pattern": None,
-    "alpha_pattern": None,
-    "lora_bias": False,
-    "layer_replication": None,
-    "modules_to_save": None,
-    "trainable_token_indices": None,
-    "target_parameters": None,
-    "alora_invocation_tokens": None,
-    "use_qalora": False,
-    "use_bdlora": None,
-    "arrow_config": None,
-    "kasa_config": None,
-    "monteclora_config": None,
-}
-"""Fields that change what the weights mean, and what they are in an adapter that is one product for each layer."""
-
-
 PLAIN_BEGINNINGS = (True, False, None, "gaussian", "orthogonal", "eva")
 """How the product began, where the base stayed as it was: PiSSA, OLoRA, CorDA, LoftQ and LoRA-GA take a part out of it
 first, so their product is over another base than the one that is named."""
@@ -83,6 +63,12 @@ class LoraConfig(msgspec.Struct, frozen=True):
         return self.lora_alpha / (self.r**0.5 if self.use_rslora else self.r)
 
 
+PLAIN = LoraConfig(peft_type="LORA", base_model_name_or_path="", r=1, lora_alpha=1.0)
+"""An adapter that is one product for each layer, and nothing else."""
+FREE = frozenset({"base_model_name_or_path", "r", "lora_alpha", "use_rslora", "auto_mapping", "init_lora_weights"})
+"""Fields in which another adapter may differ from it: they are read, or change nothing."""
+
+
 def read_adapter_config(folder: Path) -> LoraConfig:
     """The adapter's configuration. Raises ModelRefused with code `adapter`."""
     path = folder / ADAPTER_FILE
@@ -92,8 +78,8 @@ def read_adapter_config(folder: Path) -> LoraConfig:
         raise ModelRefused("adapter", f"{path} is no LoRA configuration ({error})") from None
     if config.peft_type != "LORA":
         raise ModelRefused("adapter", f"{path} describes {config.peft_type!r}: only LORA is applied here")
-    for field, plain in PLAIN.items():
-        if getattr(config, field) not in (plain, {}, []):
+    for field in config.__struct_fields__:
+        if field not in FREE and getattr(config, field) not in (getattr(PLAIN, field), {}, []):
             raise ModelRefused("adapter", f"{path} sets {field}: merge it yourself and give whole weights")
     if config.init_lora_weights not in PLAIN_BEGINNINGS:
         raise ModelRefused(

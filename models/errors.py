@@ -50,4 +50,16 @@ class TrialError(ModelsError):
 
 
 class TrainingError(ModelsError):
-    """Local training cannot go on."""
+    """Training cannot go on."""
+
+
+class UpdateRefused(ModelsError):
+    """What a member of a cohort sent is no update that counts. `code` is stable, `sentence` says what is wrong."""
+
+    def __init__(self, code: str, sentence: str) -> None:
+        super().__init__(code, sentence)
+        self.code = code
+        self.sentence = sentence
+
+    def __str__(self) -> str:
+        return f"{self.code}: {self.sentence}"

@@ -21,6 +21,7 @@ from models.errors import ArchitectureError
 from models.host.architectures import Architecture, check_architecture
 from models.intake.quotas import Quotas
 from models.text.data import Data
+from models.train.cohort import OuterSettings
 from models.train.settings import TrainSettings
 
 Name = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9._-]{0,62}$")]
@@ -29,6 +30,9 @@ Seconds = Annotated[float, Meta(gt=0)]
 
 LEAST_NEXT_BYTE_WINDOWS = 512
 """In the next_byte panel a window is one event: two folds, each of as many as weights are fitted on by stratum."""
+
+ONLY_COHORTS_DO = ("flip", "noise")
+COHORTS_DO_NOT = ("copy",)
 
 DEFAULT_NETWORK = "local.toml"
 OPERATOR = "operator"
@@ -144,24 +148,47 @@ class ValidatorEntry(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class PeerEntry(Struct, frozen=True, forbid_unknown_fields=True):
-    """`[[peers]]`: a peer that this network hosts.
+    """`[[peers]]`: a peer that this network hosts, alone or as a member of a cohort.
 
     Attributes:
-        architecture: of the model that it begins with.
+        architecture: of the model that it begins with, where it trains alone.
+        cohort: whose member it is, where it does not.
         strata: the strata that it learns from, as far as the text has them; empty for all.
-        behaviour: train (each epoch), still (never), or copy (publish another peer's last version with noise).
+        behaviour: train (each epoch), still (never), or copy (publish another peer's last version with noise). A
+            member of a cohort that is still sends an update in which there is nothing; it may also flip the sign of
+            its update, or send noise.
         copies: the peer that is copied.
-        noise: standard deviation of the noise, in standard deviations of each tensor.
+        noise: standard deviation of the copy's noise, in standard deviations of each tensor.
         balance_tao: what its coldkey has at genesis, from which it pays its registration.
     """
 
     name: Name
-    architecture: Architecture
+    architecture: Architecture | None = None
+    cohort: str = ""
     strata: tuple[str, ...] = ()
-    behaviour: Literal["train", "still", "copy"] = "train"
+    behaviour: Literal["train", "still", "copy", "flip", "noise"] = "train"
     copies: str = ""
     noise: Annotated[float, Meta(ge=0, le=1)] = 0.0
     balance_tao: Annotated[int, Meta(ge=0, le=10_000_000)] = 10
+
+
+class CohortEntry(Struct, frozen=True, forbid_unknown_fields=True):
+    """`[[cohorts]]`: peers that train one model together, and how a validator values what each of them adds.
+
+    Attributes:
+        architecture: of the model that they share.
+        outer: how their updates become one step; part of the cohort's name on the ledger.
+        windows: of each validator's windows of an epoch, those on which updates are valued.
+        nodes: of the quadrature over the path of a step.
+        check_pages: assigned pages of each member on which its update is compared with random ones; 0: not at all.
+    """
+
+    name: Name
+    architecture: Architecture
+    outer: OuterSettings = OuterSettings()
+    windows: Annotated[int, Meta(ge=4, le=100_000)] = 48
+    nodes: Annotated[int, Meta(ge=1, le=16)] = 5
+    check_pages: Annotated[int, Meta(ge=0, le=4096)] = 8
 
 
 class Network(Struct, frozen=True, forbid_unknown_fields=True):
@@ -170,6 +197,7 @@ class Network(Struct, frozen=True, forbid_unknown_fields=True):
     network: Identity
     validators: Annotated[tuple[ValidatorEntry, ...], Meta(min_length=1)]
     peers: tuple[PeerEntry, ...] = ()
+    cohorts: tuple[CohortEntry, ...] = ()
     data: Data = Data()
     query: Questions = Questions()
     training: TrainSettings = TrainSettings()
@@ -258,23 +286,52 @@ def _check(network: Network) -> None:
     if len(entries) > network.ledger.max_uids:
         raise ConfigurationError("ledger.max_uids", f"is {network.ledger.max_uids}, below the {len(entries)} neurons")
     _check_panel(network)
+    cohorts = _check_cohorts(network)
     peers = {peer.name: peer for peer in network.peers}
     for index, peer in enumerate(network.peers):
-        try:
-            check_architecture(peer.architecture)
-        except ArchitectureError as error:
-            raise ConfigurationError(f"peers[{index}].architecture.{error.field}", error.sentence) from error
+        if (peer.architecture is None) != bool(peer.cohort):
+            raise ConfigurationError(f"peers[{index}].architecture", "is needed, or a cohort instead of it")
+        if peer.cohort and peer.cohort not in cohorts:
+            raise ConfigurationError(f"peers[{index}].cohort", f"{peer.cohort!r} is no cohort of this network")
+        if peer.architecture is not None:
+            _check_architecture(network, f"peers[{index}]", peer.name, peer.architecture)
+        if peer.behaviour in (COHORTS_DO_NOT if peer.cohort else ONLY_COHORTS_DO):
+            known = "a member of a cohort" if peer.cohort else "a peer that trains alone"
+            raise ConfigurationError(f"peers[{index}].behaviour", f"{peer.behaviour!r} is nothing that {known} does")
         if (peer.behaviour == "copy") != bool(peer.copies):
             raise ConfigurationError(f"peers[{index}].copies", 'goes with behaviour = "copy", and with nothing else')
         if peer.copies and (peer.copies not in peers or peer.copies == peer.name):
             raise ConfigurationError(f"peers[{index}].copies", f"{peer.copies!r} is no other peer of this network")
-        context = peer.architecture.context
-        for field, length in (
-            ("query.window_bytes", network.query.window_bytes),
-            ("training.page_bytes", network.training.page_bytes),
-        ):
-            if length > context:
-                raise ConfigurationError(field, f"is {length}, above the context of {peer.name} ({context} bytes)")
+
+
+def _check_cohorts(network: Network) -> set[str]:
+    """The names of the cohorts."""
+    names: set[str] = set()
+    for index, cohort in enumerate(network.cohorts):
+        if cohort.name in names:
+            raise ConfigurationError(f"cohorts[{index}].name", f"{cohort.name!r} stands twice")
+        names.add(cohort.name)
+        _check_architecture(network, f"cohorts[{index}]", cohort.name, cohort.architecture)
+        if cohort.windows > network.query.windows:
+            sentence = f"is {cohort.windows}, above the {network.query.windows} of query.windows"
+            raise ConfigurationError(f"cohorts[{index}].windows", sentence)
+        if cohort.check_pages > network.training.pages:
+            sentence = f"is {cohort.check_pages}, above the {network.training.pages} pages of a round"
+            raise ConfigurationError(f"cohorts[{index}].check_pages", sentence)
+    return names
+
+
+def _check_architecture(network: Network, place: str, name: str, architecture: Architecture) -> None:
+    try:
+        check_architecture(architecture)
+    except ArchitectureError as error:
+        raise ConfigurationError(f"{place}.architecture.{error.field}", error.sentence) from error
+    for field, length in (
+        ("query.window_bytes", network.query.window_bytes),
+        ("training.page_bytes", network.training.page_bytes),
+    ):
+        if length > architecture.context:
+            raise ConfigurationError(field, f"is {length}, above the context of {name} ({architecture.context} bytes)")
 
 
 def _check_panel(network: Network) -> None:

@@ -130,6 +130,10 @@ def _epoch(run: Run, lease: Lease) -> EpochRecord:
     return record
 
 
+def _train(run: Run, work: Work) -> None:
+    train(run, work, run.view())
+
+
 def _open(run: Run, work: Work) -> None:
     run.show.step("opening the epoch")
     seal(run, work, "open")
@@ -168,10 +172,6 @@ def _commit(run: Run, work: Work) -> None:
     seal(run, work, "commit")
 
 
-def _train(run: Run, work: Work) -> None:
-    train(run, work, run.view())
-
-
 def _close(run: Run, work: Work) -> None:
     """Reveal, then close. Who committed and died since is asked again by now, and left out if it is still silent."""
     run.show.step("closing the epoch")
@@ -192,11 +192,11 @@ def _close(run: Run, work: Work) -> None:
 
 _STEPS: dict[Step, Callable[[Run, Work], None]] = {
     Step.ENLIST: enlist,
+    Step.TRAIN: _train,
     Step.OPEN: _open,
     Step.QUERY: _query,
     Step.VALUE: _value,
     Step.COMMIT: _commit,
-    Step.TRAIN: _train,
     Step.CLOSE: _close,
 }
 

@@ -13,17 +13,17 @@ class Step(StrEnum):
     """The steps of an epoch, in their order."""
 
     ENLIST = "enlist"
+    TRAIN = "train"
     OPEN = "open"
     QUERY = "query"
     VALUE = "value"
     COMMIT = "commit"
-    TRAIN = "train"
     CLOSE = "close"
 
 
 STEPS = tuple(Step)
 
-_DONE_BY = {"genesis": 0, "close": 0, "open": 2, "commit": 5}
+_DONE_BY = {"genesis": 0, "close": 0, "open": 3, "commit": 6}
 """How many steps are behind an epoch whose last block is of this kind; after a close block the next epoch begins."""
 
 

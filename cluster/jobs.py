@@ -57,7 +57,7 @@ def enlist(run: Run, work: Work) -> None:
 
 
 def train(run: Run, work: Work, view: View) -> None:
-    """Every peer does its work of this epoch; what comes of it is published, and valued in the next epoch."""
+    """Every peer does its work; what comes of it is published in the block that opens the epoch, and valued in it."""
     neurons = {neuron.hotkey: neuron for neuron in view.neurons}
     jobs: dict[str, Job] = {}
     for peer in run.network.peers:

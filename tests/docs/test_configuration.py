@@ -20,18 +20,23 @@ Fields = list[tuple[str, str, str]]
 def sections() -> dict[str, Fields]:
     """By section: (field, what is accepted, default) of each field that is not a section itself."""
     found: dict[str, Fields] = {}
-    _collect(found, "", kinds.type_info(Network))
+    _collect(found, set(), "", kinds.type_info(Network))
     del found[""]
     return found
 
 
-def _collect(found: dict[str, Fields], name: str, struct: Any) -> None:
+def _collect(found: dict[str, Fields], seen: set[type], name: str, struct: Any) -> None:
+    """What stands in two places has its section in the first."""
     found[name] = []
+    seen.add(struct.cls)
     for field in struct.fields:
         inner = field.type.item_type if isinstance(field.type, kinds.VarTupleType) else field.type
+        if isinstance(inner, kinds.UnionType):
+            inner = next(kind for kind in inner.types if not isinstance(kind, kinds.NoneType))
         path = f"{name}.{field.name}".lstrip(".")
         if isinstance(inner, kinds.StructType):
-            _collect(found, path, inner)
+            if inner.cls not in seen:
+                _collect(found, seen, path, inner)
         else:
             found[name].append((field.name, accepted(field.type), default_of(field)))
 

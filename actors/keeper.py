@@ -7,13 +7,14 @@ Invariants:
 """
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 import msgspec
 
 from actors.rows import Row, rows_to_ask
 from ledger.blocks import APPLIED, Block, Kind
-from ledger.entries import Neuron
+from ledger.entries import Cohort, Contribution, Neuron
 from ledger.errors import Refusal
 from ledger.extrinsics import decode_extrinsic
 from ledger.keys import encode_address
@@ -59,7 +60,11 @@ class View(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         neurons: by uid. stakes_rao: of their hotkeys, in the same order.
         rows: the versions and the remote peers that the open epoch asks.
-        previous_close_hash: of the last block that closed an epoch, or of the genesis block.
+        previous_close_hash: of the block that closed the epoch before this one, or of the genesis block.
+        close_hash: of the last block that closed an epoch, or of the genesis block: the next epoch's
+            `previous_close_hash`.
+        cohorts: by name, ascending: the last round that the validators agreed on.
+        contributions: of the last open block, by uid; they stay until the next one.
     """
 
     neurons: tuple[Neuron, ...]
@@ -67,6 +72,9 @@ class View(msgspec.Struct, frozen=True, kw_only=True):
     rows: tuple[Row, ...]
     supply: Supply
     previous_close_hash: bytes
+    close_hash: bytes
+    cohorts: Mapping[bytes, Cohort]
+    contributions: Mapping[int, Contribution]
 
 
 class Sealed(msgspec.Struct, frozen=True, kw_only=True):
@@ -116,13 +124,17 @@ class Keeper:
     def view(self) -> View:
         """The state as the driver needs it."""
         state = self._chain.state
+        previous_close_hash = state.globals.previous_close_hash
         neurons = tuple(state.neurons())
         return View(
             neurons=neurons,
             stakes_rao=tuple(state.stake(neuron.hotkey) for neuron in neurons),
             rows=rows_to_ask(state, self._chain.genesis.panel),
             supply=state.supply(),
-            previous_close_hash=state.globals.previous_close_hash,
+            previous_close_hash=previous_close_hash,
+            close_hash=self._chain.head_hash if state.globals.phase == "closed" else previous_close_hash,
+            cohorts=state.cohorts(),
+            contributions=state.contributions(),
         )
 
     def submit(self, extrinsics: list[bytes]) -> list[str]:

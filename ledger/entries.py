@@ -8,7 +8,7 @@ from typing import Literal
 
 from msgspec import Struct
 
-from ledger.extrinsics import Description, Endpoint, Link, Member, Name, StratumName
+from ledger.extrinsics import Description, Endpoint, Link, Member, Name, RoundVote, StratumName, UpdateValue
 from ledger.trust.finality import Weighted as Weighted
 from ledger.units import U16, Hash32, Natural, PublicKey, Q31Part, Rao, Uid
 
@@ -36,6 +36,8 @@ class Globals(Entry, frozen=True, kw_only=True):
     neuron_count: Natural = 0
     publications: Natural = 0
     """How many versions have been published."""
+    contributions: Natural = 0
+    """How many updates have been committed to."""
     previous_close_hash: Hash32
     """Hash of the block that closed the epoch before this one (for epoch 1: of block 0; before the first open block:
     the genesis hash).
@@ -92,6 +94,7 @@ class Usage(Entry, frozen=True, kw_only=True):
     epoch: Natural
     publish: Natural = 0
     checkpoint: Natural = 0
+    contribute: Natural = 0
     serve: Natural = 0
     set_identity: Natural = 0
     set_take: Natural = 0
@@ -210,8 +213,45 @@ class Revealed(Entry, frozen=True, kw_only=True):
     evidence: Hash32
     strata: tuple[StratumName, ...]
     members: tuple[Member, ...]
+    rounds: tuple[RoundVote, ...]
     height: Natural
     """Height of its commitment."""
+
+
+class Contribution(Entry, frozen=True, kw_only=True):
+    """By uid: the update that a neuron bound itself to in this epoch's open block; kept until the next epoch opens."""
+
+    cohort: Hash32
+    epoch: Natural
+    parameters: Hash32
+    """Hash of those that the update begins at."""
+    payload: Hash32
+    place: Natural
+    """Which of the network's contributions it is: of two that are nearly equal the earlier counts."""
+
+
+class Accepted(Entry, frozen=True, kw_only=True):
+    """An update that is part of a cohort's step. If its uid has changed hands since (`left`) it stays part of it, and
+    earns nothing.
+    """
+
+    uid: Uid
+    payload: Hash32
+    left: bool = False
+
+
+class Cohort(Entry, frozen=True, kw_only=True):
+    """By name: the last round of a cohort that the validators agreed on. The next one begins at the parameters that
+    the accepted updates lead to from these.
+
+    `sums` are of the uids' positive values, decaying, in 10^-9 bits per byte; both lists ascend by uid.
+    """
+
+    epoch: Natural
+    parameters: Hash32
+    manifest: Hash32
+    accepted: tuple[Accepted, ...]
+    sums: tuple[UpdateValue, ...]
 
 
 class CollectiveMember(Entry, frozen=True, kw_only=True):

@@ -18,6 +18,7 @@ from ledger.extrinsics import (
     Call,
     Checkpoint,
     CommitWeights,
+    Contribute,
     Equivocation,
     Extrinsic,
     Publish,
@@ -32,6 +33,7 @@ from ledger.extrinsics import (
     Withdraw,
 )
 from ledger.genesis import Genesis
+from ledger.rules.cohorts import apply_contribute
 from ledger.rules.equivocation import apply_equivocation
 from ledger.rules.funds import add_shares, apply_add_stake, apply_remove_stake, apply_transfer
 from ledger.rules.membership import apply_register, compute_decayed_price
@@ -44,7 +46,7 @@ from ledger.state import State, uid_key
 _FOLLOWS: dict[str, Kind] = {"closed": "open", "open": "commit", "commit": "close"}
 _ANY: tuple[type, ...] = (Transfer, AddStake, RemoveStake, Checkpoint, Serve, SetIdentity, Equivocation)
 _ACCEPTED: dict[str, tuple[type, ...]] = {
-    "open": (*_ANY, Register, Publish, Withdraw, SetTake, SwapHotkey),
+    "open": (*_ANY, Register, Publish, Withdraw, Contribute, SetTake, SwapHotkey),
     "commit": (*_ANY, CommitWeights),
     "close": (*_ANY, RevealWeights),
 }
@@ -158,6 +160,8 @@ def apply_call(state: State, signer: bytes, call: Call) -> None:
             apply_withdraw(state, signer, call)
         case Checkpoint():
             apply_checkpoint(state, signer, call)
+        case Contribute():
+            apply_contribute(state, signer, call)
         case Serve():
             apply_serve(state, signer, call)
         case SetIdentity():
@@ -181,10 +185,15 @@ def apply_call(state: State, signer: bytes, call: Call) -> None:
 
 
 def _open_epoch(state: State, parent: bytes) -> None:
-    """Fix the roster, forget the last epoch's votes, and let the price of registration decay by one tempo."""
+    """Fix the roster, forget the last epoch's votes and contributions, and let the price of registration decay by one
+    tempo.
+    """
     for table in (state.commitment_rows, state.reveal_rows):
         for key in list(table.entries):
             table.put(key, None)
+    for key, row in list(state.contribution_rows.entries.items()):
+        if row.epoch != state.block_epoch:
+            state.contribution_rows.put(key, None)
     scalars, parameters = state.globals, state.parameters
     state.scalars.put(
         b"",

@@ -14,7 +14,7 @@ from ledger.blocks import Header
 from ledger.errors import Refusal
 from ledger.keys import COMMITMENT_DOMAIN, EXTRINSIC_DOMAIN, SEED_DOMAIN, Keypair, verify
 from ledger.trust.finality import Vote
-from ledger.units import U16, Hash32, Natural, PublicKey, Rao, Signature64, Uid, blake2b_256
+from ledger.units import U16, Hash32, NanoBits, Natural, PublicKey, Rao, Signature64, Uid, blake2b_256
 
 BASELINE_UID = 65535
 BASELINE_MANIFEST = bytes(32)
@@ -72,6 +72,20 @@ class Checkpoint(Struct, frozen=True, kw_only=True, tag="checkpoint", forbid_unk
 
     parameters: Hash32
     manifest: Hash32
+
+
+class Contribute(Struct, frozen=True, kw_only=True, tag="contribute", forbid_unknown_fields=True):
+    """Bind a neuron to its update of a cohort's round before anybody can read it; signed by the hotkey.
+
+    Attributes:
+        cohort: name of the cohort. epoch: of the open block that this is for.
+        parameters: hash of the parameters that the update begins at. payload: hash of the update.
+    """
+
+    cohort: Hash32
+    epoch: Natural
+    parameters: Hash32
+    payload: Hash32
 
 
 class Serve(Struct, frozen=True, kw_only=True, tag="serve", forbid_unknown_fields=True):
@@ -133,9 +147,32 @@ class CommitWeights(Struct, frozen=True, kw_only=True, tag="commit_weights", for
     commitment: Hash32
 
 
+class UpdateValue(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What one contributor's update is worth to a validator, 10^-9 bits per byte."""
+
+    uid: Uid
+    value: NanoBits
+
+
+class RoundVote(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a validator says of a cohort's round.
+
+    Attributes:
+        parameters: hash of the parameters θ that the round begins at. manifest: of the version that holds them.
+        values: of this epoch's contributions, along the way from θ to the joint step of all of them.
+        applied: of those that the last close block accepted, along the way that led to θ.
+    """
+
+    cohort: Hash32
+    parameters: Hash32
+    manifest: Hash32
+    values: tuple[UpdateValue, ...]
+    applied: tuple[UpdateValue, ...]
+
+
 class RevealWeights(Struct, frozen=True, kw_only=True, tag="reveal_weights", forbid_unknown_fields=True):
-    """Show the vote committed to: a sparse weight row, the hash of its evidence, the seed's signature, and the
-    collective proposed.
+    """Show the vote committed to: a sparse weight row, the hash of its evidence, the seed's signature, the collective
+    proposed, and what it says of the rounds of cohorts.
     """
 
     epoch: Natural
@@ -146,6 +183,8 @@ class RevealWeights(Struct, frozen=True, kw_only=True, tag="reveal_weights", for
     seed_signature: Signature64
     strata: tuple[StratumName, ...]
     members: tuple[Member, ...]
+    rounds: tuple[RoundVote, ...] = ()
+    """Ascending by cohort."""
 
 
 class SignedHeader(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -180,6 +219,7 @@ Call = (
     | Publish
     | Withdraw
     | Checkpoint
+    | Contribute
     | Serve
     | SetIdentity
     | SetTake
@@ -263,9 +303,10 @@ def commitment_hash(
     strata: tuple[str, ...],
     members: tuple[Member, ...],
     salt: bytes,
+    rounds: tuple[RoundVote, ...] = (),
 ) -> bytes:
     """What CommitWeights carries: a hash over everything that the reveal will show, hidden by a random 32-byte salt."""
-    shown = (epoch, hotkey, uids, values, evidence, strata, members, salt)
+    shown = (epoch, hotkey, uids, values, evidence, strata, members, rounds, salt)
     return blake2b_256(COMMITMENT_DOMAIN, genesis_hash, _ENCODER.encode(shown))
 
 

@@ -17,7 +17,7 @@ from ledger.keys import GENESIS_DOMAIN
 from ledger.parameters import Parameters, validate_parameters
 from ledger.units import Hash32, PublicKey, Rao, blake2b_256
 
-PROTOCOL = 3
+PROTOCOL = 4
 """Changes when the same blocks would give another state."""
 
 Panel = Literal["segments", "next_byte"]

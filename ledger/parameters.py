@@ -65,6 +65,7 @@ class Parameters(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What each registration multiplies the price by."""
     publish_limit: Limit = 16
     checkpoint_limit: Limit = 16
+    contribute_limit: Limit = 16
     serve_limit: Limit = 16
     set_identity_limit: Limit = 1
     set_take_limit: Limit = 1
@@ -77,6 +78,8 @@ class Parameters(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Most members of the collective, beside the baseline."""
     member_floor: Ratio = (1, 1000)
     """A member whose weight is below this in every stratum is left out."""
+    max_cohorts: Annotated[int, Meta(ge=1, le=4096)] = 16
+    """Most cohorts that the ledger knows; a new one takes the place of the one that has been idle for longest."""
     max_strata: Annotated[int, Meta(ge=1, le=4096)] = 256
     max_extrinsic_bytes: Annotated[int, Meta(ge=1024, le=2**24)] = 1 << 20
     max_block_bytes: Annotated[int, Meta(ge=1024, le=2**28)] = 1 << 24

@@ -13,8 +13,10 @@ import msgspec
 from ledger.entries import (
     Account,
     Bonds,
+    Cohort,
     Collective,
     Commitment,
+    Contribution,
     Delegate,
     Entry,
     FinalitySet,
@@ -103,6 +105,8 @@ class State:
         self.identities = Table(b"i", Identity, self._journal)
         self.usages = Table(b"q", Usage, self._journal)
         self.offences = Table(b"x", Offence, self._journal)
+        self.cohort_rows = Table(b"k", Cohort, self._journal)
+        self.contribution_rows = Table(b"d", Contribution, self._journal)
         self.publishers = Table(b"v", Publisher, self._journal)
         self._tables: dict[bytes, Table[Any]] = {
             table.prefix: table for table in vars(self).values() if isinstance(table, Table)
@@ -208,6 +212,14 @@ class State:
     def reveals(self) -> dict[int, Revealed]:
         """The votes shown in this epoch, by uid; kept until the next open block."""
         return {int.from_bytes(key, "big"): row for key, row in sorted(self.reveal_rows.entries.items())}
+
+    def cohorts(self) -> dict[bytes, Cohort]:
+        """The cohorts whose rounds the validators have agreed on, by name, ascending."""
+        return dict(sorted(self.cohort_rows.entries.items()))
+
+    def contributions(self) -> dict[int, Contribution]:
+        """The updates committed to in the last open block, by uid; kept until the next one."""
+        return {int.from_bytes(key, "big"): row for key, row in sorted(self.contribution_rows.entries.items())}
 
     @property
     def root(self) -> bytes:

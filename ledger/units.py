@@ -20,6 +20,9 @@ Natural = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 Uid = Annotated[int, Meta(ge=0, le=U16_MAX)]
 U16 = Annotated[int, Meta(ge=0, le=U16_MAX)]
 Q31Part = Annotated[int, Meta(ge=0, le=ONE_Q31)]
+NANO_BITS_MAX = 2**60
+NanoBits = Annotated[int, Meta(ge=-NANO_BITS_MAX, le=NANO_BITS_MAX)]
+"""10^-9 bits per byte, signed."""
 Hash32 = Annotated[bytes, Meta(min_length=32, max_length=32)]
 PublicKey = Annotated[bytes, Meta(min_length=32, max_length=32)]
 Signature64 = Annotated[bytes, Meta(min_length=64, max_length=64)]

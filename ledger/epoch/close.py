@@ -1,5 +1,5 @@
-"""The close of an epoch: consensus on the reveals, minting, payouts, permits, bonds, the next collective and finality
-set.
+"""The close of an epoch: consensus on the reveals, minting, payouts, permits, bonds, the next collective, the
+rounds of cohorts and the finality set.
 
 Invariants: everything is computed from the state before the first payout, then applied in one place; what is paid is
 what is minted; the finality set is never empty, since it stays as it was when nobody qualifies.
@@ -7,7 +7,8 @@ what is minted; the finality set is never empty, since it stays as it was when n
 
 from msgspec.structs import replace
 
-from ledger.entries import NEVER, Bonds, FinalitySet, Neuron, Weighted
+from ledger.entries import NEVER, Bonds, Cohort, FinalitySet, Neuron, Weighted
+from ledger.epoch.cohorts import compute_cohorts
 from ledger.epoch.collective import compute_collective
 from ledger.epoch.consensus import Inputs, Outcome, compute_epoch
 from ledger.epoch.emission import CAP_RAO, Emission, epoch_emission_rao, split_emission
@@ -24,6 +25,9 @@ def apply_close(state: State) -> None:
         (state.stake(neurons[uid].hotkey), revealed) for uid, revealed in state.reveals().items() if neurons[uid].permit
     ]
     collective = compute_collective(proposals, state.collective, state.parameters)
+    cohorts = compute_cohorts(
+        proposals, state.cohorts(), state.contributions(), state.globals.epoch, state.parameters.max_cohorts
+    )
 
     for neuron in neurons:
         apply_payout(state, neuron, emission.incentive_rao[neuron.uid], emission.dividends_rao[neuron.uid])
@@ -31,6 +35,7 @@ def apply_close(state: State) -> None:
     _apply_outcome(state, neurons, outcome, emission)
     _apply_bonds(state, outcome)
     state.collectives.put(b"", collective)
+    _apply_cohorts(state, cohorts)
     _apply_finality_set(state)
 
 
@@ -111,6 +116,15 @@ def _apply_bonds(state: State, outcome: Outcome) -> None:
         state.bonds.put(key, None)
     for uid, (uids, values) in outcome.kept_bonds.items():
         state.bonds.put(uid_key(uid), Bonds(uids=tuple(uids), values=tuple(values)))
+
+
+def _apply_cohorts(state: State, cohorts: dict[bytes, Cohort]) -> None:
+    before = state.cohorts()
+    for name in before.keys() - cohorts.keys():
+        state.cohort_rows.put(name, None)
+    for name, row in cohorts.items():
+        if row != before.get(name):
+            state.cohort_rows.put(name, row)
 
 
 def _apply_finality_set(state: State) -> None:

@@ -12,7 +12,7 @@ from ledger.entries import Usage
 from ledger.errors import Refusal
 from ledger.state import State
 
-Limited = Literal["publish", "checkpoint", "serve", "set_identity", "set_take", "swap_hotkey"]
+Limited = Literal["publish", "checkpoint", "contribute", "serve", "set_identity", "set_take", "swap_hotkey"]
 
 
 def count_call(state: State, hotkey: bytes, call: Limited) -> None:

@@ -1,7 +1,7 @@
 """Membership: who holds a uid, what it costs, and who makes room.
 
 Invariants: a hotkey belongs to one coldkey for ever; uids are filled from 0 without gaps; replacing a neuron takes its
-uid, bonds and votes, never its stake.
+uid, bonds, votes and place in cohorts, never its stake.
 """
 
 from functools import lru_cache
@@ -12,6 +12,7 @@ from ledger.entries import NEVER, Neuron, Owner, Slot
 from ledger.errors import Refusal
 from ledger.extrinsics import Register
 from ledger.parameters import Parameters
+from ledger.rules.cohorts import leave_cohorts
 from ledger.rules.funds import debit, record_burn, validate_covers
 from ledger.state import State, uid_key
 from ledger.units import format_tao
@@ -102,6 +103,7 @@ def _remove_neuron(state: State, neuron: Neuron) -> None:
     state.slots.put(neuron.hotkey, None)
     for table in (state.bonds, state.commitment_rows, state.reveal_rows):
         table.put(uid_key(neuron.uid), None)
+    leave_cohorts(state, neuron.uid)
 
 
 def _bounded(price_rao: int, parameters: Parameters) -> int:

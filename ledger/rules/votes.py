@@ -21,6 +21,7 @@ from ledger.extrinsics import (
     seed_message,
 )
 from ledger.keys import verify
+from ledger.rules.cohorts import validate_rounds
 from ledger.rules.publications import validate_neuron
 from ledger.state import State, uid_key
 
@@ -40,6 +41,7 @@ def apply_reveal_weights(state: State, signer: bytes, call: RevealWeights) -> No
     committed = _validate_commitment(state, neuron, call)
     validate_row(state, call)
     validate_collective(state, call)
+    validate_rounds(state, call)
     key = uid_key(neuron.uid)
     revealed = Revealed(
         uids=call.uids,
@@ -47,6 +49,7 @@ def apply_reveal_weights(state: State, signer: bytes, call: RevealWeights) -> No
         evidence=call.evidence,
         strata=call.strata,
         members=call.members,
+        rounds=call.rounds,
         height=committed.height,
     )
     state.reveal_rows.put(key, revealed)
@@ -133,6 +136,7 @@ def _validate_commitment(state: State, neuron: Neuron, call: RevealWeights) -> C
         evidence=call.evidence,
         strata=call.strata,
         members=call.members,
+        rounds=call.rounds,
         salt=call.salt,
     )
     if shown != committed.commitment:

@@ -73,7 +73,14 @@ def make_view(*remotes: int) -> View:
         *(Row(bytes([uid]) * 32, uid, False, False, True, remote=True) for uid in remotes),
     )
     return View(
-        neurons=neurons, stakes_rao=(0,) * 4, rows=rows, supply=Supply(0, 0, 0, 0, 0, 0), previous_close_hash=bytes(32)
+        neurons=neurons,
+        stakes_rao=(0,) * 4,
+        rows=rows,
+        supply=Supply(0, 0, 0, 0, 0, 0),
+        previous_close_hash=bytes(32),
+        close_hash=bytes(32),
+        cohorts={},
+        contributions={},
     )
 
 

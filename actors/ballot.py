@@ -40,6 +40,38 @@ class NeuronFinding(msgspec.Struct, frozen=True, kw_only=True):
     failure: str = ""
 
 
+class ContributionFinding(msgspec.Struct, frozen=True, kw_only=True):
+    """What a validator found about one member's updates. Bits are per byte; None: not valued.
+
+    Attributes:
+        bits, bits_se: of its update of this round, on the way to the step of all of them.
+        applied_bits: of its update of the last round, on the way that was taken.
+        refusal: why its update is not valued, as "code: sentence"; empty if it is.
+    """
+
+    uid: int
+    bits: float | None = None
+    bits_se: float | None = None
+    applied_bits: float | None = None
+    refusal: str = ""
+
+
+class RoundFinding(msgspec.Struct, frozen=True, kw_only=True):
+    """What a validator found about a cohort's round. Bits are per byte.
+
+    Attributes:
+        cohort: its name on the ledger. parameters, manifest: of θ, where the round begins.
+        path_bits: Σ of the values of all updates of this round. measured_bits: what their step really changes.
+    """
+
+    cohort: bytes
+    parameters: bytes
+    manifest: bytes
+    path_bits: float
+    measured_bits: float
+    contributions: tuple[ContributionFinding, ...]
+
+
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
     """What a validator found in an epoch. All figures in bits per byte, out of fold.
 
@@ -55,6 +87,7 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     new_bits_se: float
     events: int
     neurons: tuple[NeuronFinding, ...]
+    rounds: tuple[RoundFinding, ...] = ()
 
 
 class Ballot(msgspec.Struct, frozen=True, kw_only=True):

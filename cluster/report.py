@@ -20,6 +20,8 @@ from ledger.keys import encode_address
 
 Status = Literal["ok", "late", "dead", "invalid", "refused", "idle"]
 Kind = Literal["hosted", "adapter", "remote", "cohort", "validator"]
+NO_UPDATE = ("absent", "undecided", "dead")
+"""Codes of members that have no update which could be refused."""
 
 
 class Seconds(Struct, frozen=True, kw_only=True):
@@ -61,6 +63,72 @@ class NeuronRecord(Struct, frozen=True, kw_only=True):
     looked_up: int = 0
 
 
+class MemberRecord(Struct, frozen=True, kw_only=True):
+    """What a member of a cohort brought to a round. Bits are per byte of held-out text, medians by stake of what the
+    validators found; None: not valued.
+
+    Attributes:
+        bits, bits_se: what its update is worth on the way to the step of all; accepted if above 0.
+        applied_bits: what its update of the last round was worth on the way that was taken.
+        sum_bits: the decaying sum of what it applied, by which the cohort's pay is divided.
+        sent_bytes: of its update; None where the file is not there.
+        code: why it is not part of the step: that of the refusal, `value`, `late`, `absent`, …; empty if it is taken.
+    """
+
+    uid: int | None
+    name: str
+    bits: float | None = None
+    bits_se: float | None = None
+    applied_bits: float | None = None
+    sum_bits: float = 0.0
+    sent_bytes: int | None = None
+    code: str = ""
+    sentence: str = ""
+
+
+class RoundRecord(Struct, frozen=True, kw_only=True):
+    """A cohort's round of an epoch, at its close block. Hashes are hexadecimal.
+
+    Attributes:
+        id: the cohort's name on the ledger.
+        agreed: whether the validators agreed on where the round begins; else it is taken again in the next epoch.
+        parameters, manifest: of θ, where the round began; empty where nobody could say.
+        bits_per_byte: of θ on held-out text, once it is published as a version.
+        loss_bits_per_byte: mean training loss of the members in this round.
+        tokens: bytes of text that members have trained on, in all rounds so far.
+        sent_bytes, dense_bytes: of this round's updates, and what they would have as float32.
+        sent_bytes_so_far, dense_bytes_so_far: of all rounds.
+        path_bits, measured_bits: of the step of all contributions: the sum of their values, and how much fewer bits
+            its end needs.
+    """
+
+    cohort: str
+    id: str
+    agreed: bool
+    parameters: str
+    manifest: str
+    bits_per_byte: float | None
+    loss_bits_per_byte: float | None
+    tokens: int
+    sent_bytes: int
+    dense_bytes: int
+    sent_bytes_so_far: int
+    dense_bytes_so_far: int
+    path_bits: float | None
+    measured_bits: float | None
+    members: tuple[MemberRecord, ...]
+
+    @property
+    def taken(self) -> tuple[str, ...]:
+        """Whose updates are part of the step."""
+        return tuple(member.name for member in self.members if not member.code)
+
+    @property
+    def refused(self) -> tuple[MemberRecord, ...]:
+        """Those whose are not, each with why."""
+        return tuple(member for member in self.members if member.code)
+
+
 class EpochRecord(Struct, frozen=True, kw_only=True):
     """An epoch at its close block. Figures of information are None where no validator valued anything."""
 
@@ -76,6 +144,7 @@ class EpochRecord(Struct, frozen=True, kw_only=True):
     final: bool
     seconds: Seconds
     neurons: tuple[NeuronRecord, ...]
+    rounds: tuple[RoundRecord, ...] = ()
 
 
 def append_epoch(path: Path, record: EpochRecord) -> None:
@@ -106,6 +175,7 @@ def neuron_records(
     findings: Mapping[int, Finding],
     epoch: int,
     adapters: Collection[bytes] = (),
+    rounds: Sequence[RoundRecord] = (),
 ) -> tuple[NeuronRecord, ...]:
     """One record a neuron.
 
@@ -113,7 +183,9 @@ def neuron_records(
         neurons: at the close block of `epoch`, by uid, and their stakes.
         findings: by the uid of the validator that revealed.
         adapters: manifests of versions that are adapters.
+        rounds: of the cohorts; what became of a member's update is its status.
     """
+    members = {member.uid: member for each in rounds for member in each.members if member.uid is not None}
     stakes = {neuron.uid: stake for neuron, stake in zip(neurons, stakes_rao, strict=True)}
     weights = [max(1, stakes[uid]) for uid in findings]
     tables = [{found.uid: found for found in finding.neurons} for finding in findings.values()]
@@ -121,6 +193,7 @@ def neuron_records(
         _neuron_record(
             neuron,
             "adapter" if neuron.manifest in adapters else _kind(neuron),
+            members.get(neuron.uid),
             stakes[neuron.uid],
             [table.get(neuron.uid) for table in tables],
             weights,
@@ -133,6 +206,7 @@ def neuron_records(
 def _neuron_record(
     neuron: Neuron,
     kind: Kind,
+    member: MemberRecord | None,
     stake_rao: int,
     found: Sequence[NeuronFinding | None],
     weights: Sequence[int],
@@ -141,12 +215,12 @@ def _neuron_record(
     def mean(field: str) -> float | None:
         return weighted_mean([getattr(f, field) if f else None for f in found], weights)
 
-    status, reason = _status(neuron, found, weights, epoch)
+    status, reason = _status_of_member(member) if member else _status(neuron, found, weights, epoch)
     return NeuronRecord(
         uid=neuron.uid,
         name=neuron.name,
         hotkey=encode_address(neuron.hotkey),
-        kind=kind,
+        kind="cohort" if member else kind,
         bits_per_byte=mean("bits_per_byte"),
         new_bits=mean("new_bits"),
         new_bits_se=mean("new_bits_se"),
@@ -185,6 +259,13 @@ def _status(
     return (word or "ok"), sentence  # type: ignore[return-value]  # the words are those of `dispatch.Reason`
 
 
+def _status_of_member(member: MemberRecord) -> tuple[Status, str]:
+    if not member.code:
+        return "ok", ""
+    status: Status = "late" if member.code == "late" else "idle" if member.code in NO_UPDATE else "refused"
+    return status, f"{member.code}: {member.sentence}"
+
+
 def epoch_record(
     *,
     epoch: int,
@@ -195,6 +276,7 @@ def epoch_record(
     seconds: Seconds,
     findings: Mapping[int, Finding],
     neurons: tuple[NeuronRecord, ...],
+    rounds: tuple[RoundRecord, ...] = (),
 ) -> EpochRecord:
     """An epoch's record; `findings` by the uid of the validator that revealed."""
     stakes = {neuron.uid: max(1, neuron.stake_rao) for neuron in neurons}
@@ -216,4 +298,5 @@ def epoch_record(
         final=final,
         seconds=seconds,
         neurons=neurons,
+        rounds=rounds,
     )

@@ -279,14 +279,15 @@ def _check(network: Network) -> None:
     """What types cannot say: names, references, architectures, ratios."""
     entries = [("validators", e.name) for e in network.validators] + [("peers", e.name) for e in network.peers]
     seen = {OPERATOR}
-    for section, name in entries:
+    for section, name in [*entries, *(("cohorts", cohort.name) for cohort in network.cohorts)]:
         if name in seen:
             raise ConfigurationError(f"{section}.name", f"{name!r} stands twice or is taken by the network itself")
         seen.add(name)
     if len(entries) > network.ledger.max_uids:
         raise ConfigurationError("ledger.max_uids", f"is {network.ledger.max_uids}, below the {len(entries)} neurons")
     _check_panel(network)
-    cohorts = _check_cohorts(network)
+    _check_cohorts(network)
+    cohorts = {cohort.name for cohort in network.cohorts}
     peers = {peer.name: peer for peer in network.peers}
     for index, peer in enumerate(network.peers):
         if (peer.architecture is None) != bool(peer.cohort):
@@ -304,13 +305,8 @@ def _check(network: Network) -> None:
             raise ConfigurationError(f"peers[{index}].copies", f"{peer.copies!r} is no other peer of this network")
 
 
-def _check_cohorts(network: Network) -> set[str]:
-    """The names of the cohorts."""
-    names: set[str] = set()
+def _check_cohorts(network: Network) -> None:
     for index, cohort in enumerate(network.cohorts):
-        if cohort.name in names:
-            raise ConfigurationError(f"cohorts[{index}].name", f"{cohort.name!r} stands twice")
-        names.add(cohort.name)
         _check_architecture(network, f"cohorts[{index}]", cohort.name, cohort.architecture)
         if cohort.windows > network.query.windows:
             sentence = f"is {cohort.windows}, above the {network.query.windows} of query.windows"
@@ -318,7 +314,6 @@ def _check_cohorts(network: Network) -> set[str]:
         if cohort.check_pages > network.training.pages:
             sentence = f"is {cohort.check_pages}, above the {network.training.pages} pages of a round"
             raise ConfigurationError(f"cohorts[{index}].check_pages", sentence)
-    return names
 
 
 def _check_architecture(network: Network, place: str, name: str, architecture: Architecture) -> None:

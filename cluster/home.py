@@ -43,8 +43,18 @@ class Home:
 
     @property
     def peers(self) -> Path:
-        """Per peer: the state of its optimizer."""
+        """Per peer: the state of its optimizer, and what a member of a cohort sends."""
         return self.folder / "peers"
+
+    @property
+    def cohorts(self) -> Path:
+        """One file a cohort of the configuration: what it began with."""
+        return self.folder / "cohorts"
+
+    @property
+    def contributions(self) -> Path:
+        """Members' updates by their hash, from the epoch on in which they were committed to."""
+        return self.folder / "contributions"
 
     @property
     def uploads(self) -> Path:

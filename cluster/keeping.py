@@ -1,12 +1,18 @@
-"""What the store must keep: every version that the ledger names, or that a waiting publication will name.
+"""What the home must keep: every version that the ledger names, or that a waiting publication will name, and the
+updates that lead from one round of a cohort to the next.
 
-Invariants: a version leaves the store only when no neuron, no member of the collective, no checkpoint, no waiting
-extrinsic and no kept adapter names it, and when it was put there longer ago than the configuration says.
+Invariants:
+* a version leaves the store only when no neuron, no member of the collective, no checkpoint, no cohort, no waiting
+  extrinsic and no kept adapter names it, and when it was put there longer ago than the configuration says;
+* an update leaves when it is neither of the last open block nor accepted in a cohort's last round.
 """
 
 from collections.abc import Iterable
 from contextlib import closing
 
+from actors.keeper import View
+from cluster.cohorts import first_manifests
+from cluster.home import Home
 from cluster.run import Run
 from ledger.errors import Refusal
 from ledger.extrinsics import Checkpoint, Publish, decode_extrinsic
@@ -21,6 +27,7 @@ def forget_unused(run: Run) -> None:
     view = run.view()
     named = {row.manifest for row in view.rows if not row.remote}
     named |= {neuron.checkpoint.manifest for neuron in view.neurons if neuron.checkpoint is not None}
+    named |= {row.manifest for row in view.cohorts.values()} | first_manifests(run)
     max_bytes = run.genesis.parameters.max_extrinsic_bytes
     with closing(Mempool(run.home.mempool, run.genesis.hash, max_bytes=max_bytes)) as mempool:
         named |= named_by(data for _, data in mempool.pending())
@@ -29,6 +36,16 @@ def forget_unused(run: Run) -> None:
         store.collect(named | bases_of(store, named), run.network.storage.keep_unused_s)
     except (StoreError, OSError) as error:
         run.show.note(f"the store was not cleared: {error}")
+    forget_updates(run.home, view)
+
+
+def forget_updates(home: Home, view: View) -> None:
+    """Remove the updates that no step needs any more."""
+    named = {each.payload.hex() for each in view.contributions.values()}
+    named |= {each.payload.hex() for row in view.cohorts.values() for each in row.accepted}
+    for path in home.contributions.glob("*"):
+        if path.name not in named:
+            path.unlink(missing_ok=True)
 
 
 def named_by(extrinsics: Iterable[bytes]) -> set[bytes]:

@@ -62,6 +62,39 @@ def test_mistakes_are_named_by_their_field(tiny_toml: Path, override: str, field
     assert "\n" not in str(caught.value)
 
 
+COHORT_TOML = Path(__file__).parent / "cohort.toml"
+
+
+def test_a_cohort_is_named_by_its_members() -> None:
+    network = load_network(COHORT_TOML)
+    assert [peer.name for peer in network.peers if peer.cohort == "choir"] == ["ada", "ben", "cleo", "flip"]
+    assert network.cohorts[0].architecture.hidden == 32
+    assert network.peers[-1].architecture is not None
+
+
+@pytest.mark.parametrize(
+    ("override", "field"),
+    [
+        ("peers.0.cohort='crowd'", "peers[0].cohort"),
+        ("peers.0.cohort=''", "peers[0].architecture"),
+        ("peers.4.cohort='choir'", "peers[4].architecture"),
+        ("peers.4.behaviour='flip'", "peers[4].behaviour"),
+        ("peers.0.behaviour='copy'", "peers[0].behaviour"),
+        ("cohorts.0.name='ada'", "cohorts.name"),
+        ("cohorts.0.architecture.heads=5", "cohorts[0].architecture.heads"),
+        ("cohorts.0.architecture.context=64", "query.window_bytes"),
+        ("cohorts.0.windows=25", "cohorts[0].windows"),
+        ("cohorts.0.check_pages=129", "cohorts[0].check_pages"),
+        ("cohorts.0.outer.keep=4097", "cohorts[0].outer.keep"),
+        ("cohorts.0.outer.speed=1", "cohorts[0].outer"),
+    ],
+)
+def test_mistakes_about_cohorts_are_named_by_their_field(override: str, field: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        load_network(COHORT_TOML, [override])
+    assert caught.value.field == field
+
+
 def test_files_that_are_no_toml_are_named(tmp_path: Path) -> None:
     broken = tmp_path / "broken.toml"
     broken.write_text("[network\n")

@@ -1,10 +1,14 @@
 """Local training: AdamW steps on a peer's own pages, and the noise that a copyist adds.
 
+Where there is a teaching the loss is the cross-entropy of the own pages + λ · the divergence of shared pages from it.
+
 Invariants: a model and its optimizer's state go on as if they had never stopped; the process's random state is left
 as it was; a model whose loss is not finite is never handed on. P pages of T bytes.
 """
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -13,6 +17,7 @@ import torch
 from torch.nn import functional
 
 from models.errors import TrainingError
+from models.train.distil import Teaching, divergence
 from models.train.optimizer import OptimizerState, restore_state, state_of
 from models.train.settings import TrainSettings
 
@@ -29,6 +34,24 @@ class TrainResult(NamedTuple):
     optimizer_state: OptimizerState
 
 
+class Lesson(NamedTuple):
+    """A step's share of a teaching: int64 [B, T], int64 [B, T−1, K], float32 [B, T−1, K]."""
+
+    text_BT: "Tensor"
+    byte_BLK: "Tensor"
+    probability_BLK: "Tensor"
+
+
+class Share(NamedTuple):
+    """Which of the processes that train one model this is: of a step's pages it reads every `processes`-th."""
+
+    rank: int = 0
+    processes: int = 1
+
+
+ALONE = Share()
+
+
 def train_steps(
     model: "PreTrainedModel",
     optimizer_state: OptimizerState | None,
@@ -36,25 +59,72 @@ def train_steps(
     settings: TrainSettings,
     *,
     steps_done: int,
+    teaching: Teaching | None = None,
 ) -> TrainResult:
     """Take `settings.steps` steps, changing `model` in place, on the pages in order and from the first again.
+
+    Args:
+        teaching: what the collective expects of other pages, which the loss follows with `settings.distil_weight`; the
+            mean loss that is returned is that of the model's own pages.
 
     Raises TrainingError where the state is another model's, there are no pages, or the loss is not finite. The model is
     left in eval mode.
     """
+    optimizer = make_optimizer(model, optimizer_state, settings)
+    loss = take_steps(model, optimizer, pages_PT, settings, steps_done=steps_done, teaching=teaching)
+    return TrainResult(bits_of(loss, settings), steps_done + settings.steps, state_of(optimizer, model))
+
+
+def take_steps(
+    model: "PreTrainedModel",
+    optimizer: torch.optim.Optimizer,
+    pages_PT: npt.NDArray[np.uint8],
+    settings: TrainSettings,
+    *,
+    steps_done: int,
+    teaching: Teaching | None = None,
+    share: Share = ALONE,
+) -> "Tensor":
+    """The steps of `train_steps`, or of one process's share in them; returns the mean loss of its pages in nats."""
     if not len(pages_PT):
         raise TrainingError("there are no pages to train on")
-    optimizer = make_optimizer(model, optimizer_state, settings)
-    model.train()
-    losses = [
-        take_step(model, optimizer, batch_of(pages_PT, step, settings.batch, model.device), settings, steps_done + step)
-        for step in range(settings.steps)
-    ]
-    model.train(False)
-    mean = torch.stack(losses).double().mean().item() / math.log(2)
+    if teaching is not None and teaching.text_PT.shape[1] != pages_PT.shape[1]:
+        raise TrainingError(f"shared pages have {teaching.text_PT.shape[1]} bytes, own ones {pages_PT.shape[1]}")
+    losses = []
+    with learning(model, settings):
+        for step in range(settings.steps):
+            lesson = None
+            if teaching is not None and settings.distil_weight:
+                lesson = lesson_of(teaching, rows_of(step, settings.batch, len(teaching.text_PT), share), model.device)
+            rows = rows_of(step, settings.batch, len(pages_PT), share)
+            text_BT = torch.from_numpy(pages_PT[rows].astype(np.int64)).to(model.device)
+            losses.append(take_step(model, optimizer, text_BT, settings, steps_done + step, lesson))
+    return torch.stack(losses).double().mean()
+
+
+def bits_of(loss: "Tensor", settings: TrainSettings) -> float:
+    """A mean loss in nats as bits per byte. Raises TrainingError where it is not finite."""
+    mean = loss.item() / math.log(2)
     if not math.isfinite(mean):
         raise TrainingError(f"the loss is {mean} after {settings.steps} steps: lower learning_rate")
-    return TrainResult(mean, steps_done + settings.steps, state_of(optimizer, model))
+    return mean
+
+
+@contextmanager
+def learning(model: "PreTrainedModel", settings: TrainSettings) -> Iterator[None]:
+    """The model in train mode, as the settings say; afterwards in eval mode and as it was."""
+    try:
+        if settings.gradient_checkpointing:
+            model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+    except ValueError as error:
+        raise TrainingError(f"gradient_checkpointing: {error}") from None
+    model.train()
+    try:
+        yield
+    finally:
+        model.train(False)
+        if settings.gradient_checkpointing:
+            model.gradient_checkpointing_disable()
 
 
 def make_optimizer(
@@ -73,10 +143,19 @@ def make_optimizer(
     return optimizer
 
 
-def batch_of(pages_PT: npt.NDArray[np.uint8], step: int, batch: int, device: torch.device) -> "Tensor":
-    """The pages of one step, int64 [batch, T]."""
-    rows = np.arange(step * batch, (step + 1) * batch) % len(pages_PT)
-    return torch.from_numpy(pages_PT[rows].astype(np.int64)).to(device)
+def rows_of(step: int, batch: int, pages: int, share: Share) -> npt.NDArray[np.intp]:
+    """Which of so many pages a process reads in a step."""
+    rows: npt.NDArray[np.intp] = np.arange(step * batch + share.rank, (step + 1) * batch, share.processes) % pages
+    return rows
+
+
+def lesson_of(teaching: Teaching, rows: npt.NDArray[np.intp], device: torch.device) -> Lesson:
+    """Some pages of a teaching, on the device."""
+    return Lesson(
+        torch.from_numpy(teaching.text_PT[rows].astype(np.int64)).to(device),
+        torch.from_numpy(teaching.byte_PLK[rows].astype(np.int64)).to(device),
+        torch.from_numpy(teaching.probability_PLK[rows]).to(device),
+    )
 
 
 def take_step(
@@ -85,14 +164,20 @@ def take_step(
     text_BT: "Tensor",
     settings: TrainSettings,
     step: int,
+    lesson: Lesson | None = None,
 ) -> "Tensor":
-    """One step; returns the loss before it, in nats per byte, without waiting for the device."""
+    """One step; returns the loss of its text before it, in nats per byte, without waiting for the device."""
     for group in optimizer.param_groups:
         group["lr"] = settings.rate_at(step)
+    own = len(text_BT)
+    read_BT = text_BT if lesson is None else torch.cat([text_BT, lesson.text_BT])
     with torch.autocast(text_BT.device.type, torch.bfloat16, enabled=text_BT.device.type != "cpu"):
-        logits = model(input_ids=text_BT[:, :-1], use_cache=False).logits
-    loss = functional.cross_entropy(logits.float().flatten(0, 1), text_BT[:, 1:].flatten())
-    torch.autograd.backward(loss)
+        logits = model(input_ids=read_BT[:, :-1], use_cache=False).logits
+    loss = functional.cross_entropy(logits[:own].float().flatten(0, 1), text_BT[:, 1:].flatten())
+    whole = loss
+    if lesson is not None:
+        whole = loss + settings.distil_weight * divergence(logits[own:], lesson.byte_BLK, lesson.probability_BLK)
+    torch.autograd.backward(whole)
     torch.nn.utils.clip_grad_norm_(model.parameters(), settings.gradient_clip)
     optimizer.step()
     optimizer.zero_grad(set_to_none=True)

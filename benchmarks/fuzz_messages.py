@@ -127,7 +127,13 @@ def foreign(rng: random.Random, target: Target) -> Made:
 
 
 def replayed(rng: random.Random, target: Target) -> Made:
-    return rng.choice(target.samples), {"bad_nonce", "wrong_phase", "late_commitment", "late_reveal"}
+    return rng.choice(target.samples), {
+        "bad_nonce",
+        "wrong_phase",
+        "late_contribution",
+        "late_commitment",
+        "late_reveal",
+    }
 
 
 def mistimed(rng: random.Random, target: Target) -> Made:
@@ -139,7 +145,7 @@ def mistimed(rng: random.Random, target: Target) -> Made:
     nonce, valid_until = (nonce + 1, 0) if late else (wrong, 10**6)
     signed = target.sign(stranger_call(rng, target), owner, nonce=nonce, valid_until=valid_until)
     return encode_extrinsic(signed), {"expired"} if late else {
-        "bad_nonce", "wrong_phase", "late_commitment", "late_reveal",
+        "bad_nonce", "wrong_phase", "late_contribution", "late_commitment", "late_reveal",
     }  # fmt: skip
 
 

@@ -16,6 +16,7 @@ from benchmarks.ledger_world import (
     KEEPER,
     make_ballot,
     make_commitment,
+    make_rounds,
     two_headers,
     two_votes,
 )
@@ -26,6 +27,7 @@ from ledger.extrinsics import (
     Call,
     Checkpoint,
     CommitWeights,
+    Contribute,
     Equivocation,
     Extrinsic,
     Publish,
@@ -98,7 +100,9 @@ def make_target(folder: Path) -> Target:
         return block
 
     seal("open", *_opening())
-    reveals = [make_ballot(chain.state, hotkey, (2, 3), (1, 65535)) for hotkey in HOTKEYS[:2]]
+    reveals = [
+        make_ballot(chain.state, hotkey, (2, 3), (1, 65535), make_rounds(chain.state, (7,))) for hotkey in HOTKEYS[:2]
+    ]
     pairs = list(zip(reveals, HOTKEYS, strict=False))
     seal("commit", *((make_commitment(chain.state, hotkey, reveal), hotkey) for reveal, hotkey in pairs))
     seal("close", *pairs)
@@ -122,6 +126,9 @@ def stranger_call(rng: random.Random, target: Target) -> Call:
         lambda: Publish(manifest=rng.randbytes(32)),
         lambda: Withdraw(),
         lambda: Checkpoint(parameters=rng.randbytes(32), manifest=rng.randbytes(32)),
+        lambda: Contribute(
+            cohort=rng.randbytes(32), epoch=epoch, parameters=rng.randbytes(32), payload=rng.randbytes(32)
+        ),
         lambda: Serve(endpoint=rng.choice((None, "http://x"))),
         lambda: SetIdentity(hotkey=key, name="x", url="", description=""),
         lambda: SetTake(hotkey=key, take=rng.randrange(65536)),
@@ -143,6 +150,7 @@ def _opening() -> list[tuple[Call, Keypair]]:
         (Publish(manifest=b"\1" * 32), peer),
         (Withdraw(), peer),
         (Checkpoint(parameters=b"\2" * 32, manifest=b"\3" * 32), peer),
+        (Contribute(cohort=b"\4" * 32, epoch=1, parameters=b"\2" * 32, payload=b"\5" * 32), peer),
         (Serve(endpoint="http://127.0.0.1:8091"), peer),
         (SetIdentity(hotkey=peer.public, name="Ada", url="https://ada.example", description="words"), owner),
         (SetTake(hotkey=peer.public, take=1000), owner),

@@ -24,6 +24,7 @@ from benchmarks.ledger_world import (
     KEYS,
     make_ballot,
     make_commitment,
+    make_rounds,
     two_headers,
     two_votes,
 )
@@ -35,6 +36,7 @@ from ledger.extrinsics import (
     AddStake,
     Call,
     Checkpoint,
+    Contribute,
     Equivocation,
     Extrinsic,
     Publish,
@@ -48,6 +50,7 @@ from ledger.extrinsics import (
     Transfer,
     TwoHeaders,
     TwoVotes,
+    UpdateValue,
     Withdraw,
     check_signature,
     decode_extrinsic,
@@ -59,7 +62,7 @@ from ledger.state import State, check_supply
 from ledger.store.chain import Chain
 from ledger.store.replay import replay, verify
 from ledger.trust.finality import sign_vote
-from ledger.units import RAO_PER_TAO
+from ledger.units import NANO_BITS_MAX, RAO_PER_TAO
 
 MOST_WAITING = 8
 """Extrinsics after which a block is sealed unasked, so that epochs turn."""
@@ -72,6 +75,7 @@ amounts = st.one_of(
 hashes = st.integers(0, 3).map(lambda number: bytes([number]) * 32)
 places, chances = st.integers(0, 7), st.integers(0, 5)
 rows = st.lists(st.integers(0, 65535), max_size=4)
+worths = st.lists(st.sampled_from((-NANO_BITS_MAX, -3, 0, 1, 10, NANO_BITS_MAX)), min_size=1, max_size=3)
 said = st.one_of(
     st.builds(Publish, manifest=hashes),
     st.just(Withdraw()),
@@ -158,6 +162,13 @@ class LedgerMachine(RuleBasedStateMachine):
         self._go_to("open", waits)
         self._apply(self._sign(call, self._hotkey(place)))
 
+    @rule(place=places, cohort=hashes, parameters=hashes, payload=hashes, off=chances, waits=st.booleans())
+    def contribute(self, place: int, cohort: bytes, parameters: bytes, payload: bytes, off: int, waits: bool) -> None:
+        self._go_to("open", waits)
+        epoch = max(0, self.state.block_epoch + (off - 1 if off < 3 else 0))
+        call = Contribute(cohort=cohort, epoch=epoch, parameters=parameters, payload=payload)
+        self._apply(self._sign(call, self._hotkey(place)))
+
     @rule(place=places, new=hotkeys, take=st.integers(0, 40000), stranger=chances, which=st.integers(0, 2))
     def own(self, place: int, new: Keypair, take: int, stranger: int, which: int) -> None:
         self._go_to("open", stranger < 3)
@@ -171,10 +182,12 @@ class LedgerMachine(RuleBasedStateMachine):
         )
         self._apply(self._sign(calls[which], signer))
 
-    @rule(place=places, row=rows)
-    def commit(self, place: int, row: list[int]) -> None:
-        signer = self._hotkey(place)
-        ballot = make_ballot(self.state, signer, tuple(range(len(row))), tuple(row))
+    @rule(place=places, row=rows, worth=worths, astray=chances)
+    def commit(self, place: int, row: list[int], worth: list[int], astray: int) -> None:
+        signer, rounds = self._hotkey(place), make_rounds(self.state, worth)
+        if astray == 0:
+            rounds = tuple(replace(vote, values=(UpdateValue(uid=9, value=1),)) for vote in rounds)
+        ballot = make_ballot(self.state, signer, tuple(range(len(row))), tuple(row), rounds)
         if self._apply(self._sign(make_commitment(self.state, signer, ballot), signer)) == APPLIED:
             self.ballots[signer.public] = ballot
 
@@ -185,12 +198,12 @@ class LedgerMachine(RuleBasedStateMachine):
         if ballot is not None:
             self._apply(self._sign(replace(ballot, salt=b"\x09" * 32) if altered else ballot, signer))
 
-    @rule(votes=st.lists(st.tuples(rows, st.booleans()), min_size=5, max_size=5))
-    def vote(self, votes: list[tuple[list[int], bool]]) -> None:
+    @rule(votes=st.lists(st.tuples(rows, st.booleans()), min_size=5, max_size=5), worth=worths, astray=chances)
+    def vote(self, votes: list[tuple[list[int], bool]], worth: list[int], astray: int) -> None:
         """Go on to the commit block, where every neuron commits, and to the close block, where some keep silent."""
         self._go_to("commit", True)
         for uid, (row, _) in enumerate(votes):
-            self.commit(uid, row)
+            self.commit(uid, row, worth, astray)
         self.seal()
         for uid, (_, shows) in enumerate(votes):
             if shows:
@@ -241,6 +254,7 @@ class LedgerMachine(RuleBasedStateMachine):
         pairs = zip(self.waiting, self.receipts, strict=True)
         self.sealed.extend(data for data, receipt in pairs if receipt == APPLIED)
         self.seen[f"{self.kind} block"] += 1
+        self.seen["rounds agreed on"] += self._rounds_of(block.header.epoch) if self.kind == "close" else 0
         self._begin()
 
     @rule()
@@ -273,6 +287,9 @@ class LedgerMachine(RuleBasedStateMachine):
         while waits and self.kind != kind:
             self.seal()
 
+    def _rounds_of(self, epoch: int) -> int:
+        return sum(row.epoch == epoch for row in self.state.cohorts().values())
+
     def _hotkey(self, place: int) -> Keypair:
         """That of the uid, or beyond the uids some hotkey that may have none."""
         if place < self.state.globals.neuron_count:
@@ -304,6 +321,22 @@ class LedgerMachine(RuleBasedStateMachine):
         for neuron in neurons:
             assert self.state.current_hotkey(neuron.hotkey) == neuron.hotkey
             assert not (neuron.permit and self.state.barred_until(neuron.hotkey) > self.state.block_epoch)
+
+    @invariant()
+    def cohorts_hold_what_was_contributed(self) -> None:
+        state, count = self.state, self.state.globals.neuron_count
+        cohorts = state.cohorts()
+        assert len(cohorts) <= GENESIS.parameters.max_cohorts
+        for row in cohorts.values():
+            uids, earning = [each.uid for each in row.accepted], [each.uid for each in row.sums]
+            assert uids == sorted(set(uids))
+            assert earning == sorted(set(earning))
+            assert all(uid < count for uid in (*uids, *earning))
+            assert all(each.value > 0 for each in row.sums)
+        for uid, update in state.contributions().items():
+            assert uid < count
+            assert 0 < update.place <= state.globals.contributions
+            assert update.epoch in (state.globals.epoch, state.block_epoch)
 
     def teardown(self) -> None:
         """The whole file, derived again."""

@@ -1,5 +1,7 @@
 """A small network's keys and genesis, its votes and its proofs, for the scripts that use and abuse a ledger."""
 
+from collections.abc import Sequence
+
 from msgspec.structs import replace
 
 from ledger.blocks import Header, sign_header
@@ -9,9 +11,11 @@ from ledger.extrinsics import (
     CommitWeights,
     Member,
     RevealWeights,
+    RoundVote,
     SignedHeader,
     TwoHeaders,
     TwoVotes,
+    UpdateValue,
     commitment_hash,
     seed_message,
 )
@@ -37,6 +41,7 @@ GENESIS = Genesis(
         take_raise_interval=360,
         publish_limit=2,
         serve_limit=1,
+        max_cohorts=2,
         equivocation_epochs=2,
     ),
     balances=tuple((key.public, 40 * RAO_PER_TAO) for key in COLDKEYS[:3]),
@@ -48,7 +53,13 @@ GENESIS = Genesis(
 )
 
 
-def make_ballot(state: State, signer: Keypair, uids: tuple[int, ...], values: tuple[int, ...]) -> RevealWeights:
+def make_ballot(
+    state: State,
+    signer: Keypair,
+    uids: tuple[int, ...],
+    values: tuple[int, ...],
+    rounds: tuple[RoundVote, ...] = (),
+) -> RevealWeights:
     """A vote of the current epoch, with the baseline as the whole collective."""
     scalars = state.globals
     message = seed_message(state.genesis_hash, scalars.epoch, scalars.previous_close_hash)
@@ -61,7 +72,27 @@ def make_ballot(state: State, signer: Keypair, uids: tuple[int, ...], values: tu
         seed_signature=signer.sign(message),
         strata=("code", "tests"),
         members=(Member(uid=BASELINE_UID, manifest=BASELINE_MANIFEST, weights=(1, 2)),),
+        rounds=rounds,
     )
+
+
+def make_rounds(state: State, worth: Sequence[int]) -> tuple[RoundVote, ...]:
+    """What a validator says of all cohorts that are known: each uid's updates are worth `worth` at its place."""
+    rows, contributions = state.cohorts(), state.contributions()
+    rounds = []
+    for name in sorted({*rows, *(each.cohort for each in contributions.values())}):
+        begun = {uid: each.parameters for uid, each in contributions.items() if each.cohort == name}
+        accepted = [each.uid for each in rows[name].accepted] if name in rows else []
+        rounds.append(
+            RoundVote(
+                cohort=name,
+                parameters=next(iter(begun.values()), name),
+                manifest=name,
+                values=tuple(UpdateValue(uid=uid, value=worth[uid % len(worth)]) for uid in begun),
+                applied=tuple(UpdateValue(uid=uid, value=worth[uid % len(worth)]) for uid in accepted),
+            )
+        )
+    return tuple(rounds)
 
 
 def make_commitment(state: State, signer: Keypair, ballot: RevealWeights) -> CommitWeights:

@@ -40,7 +40,8 @@ from ledger.rules.membership import apply_register, compute_decayed_price
 from ledger.rules.presence import apply_serve, apply_set_identity, apply_set_take
 from ledger.rules.publications import apply_checkpoint, apply_publish, apply_withdraw
 from ledger.rules.swaps import apply_swap_hotkey
-from ledger.rules.votes import apply_commit_weights, apply_reveal_weights, validate_in_time
+from ledger.rules.timing import validate_in_time
+from ledger.rules.votes import apply_commit_weights, apply_reveal_weights
 from ledger.state import State, uid_key
 
 _FOLLOWS: dict[str, Kind] = {"closed": "open", "open": "commit", "commit": "close"}
@@ -140,8 +141,7 @@ def validate_envelope(state: State, kind: Kind, extrinsic: Extrinsic) -> None:
     height = state.globals.height
     if extrinsic.valid_until < height:
         raise Refusal("expired", f"valid until height {extrinsic.valid_until}, this is {height}")
-    if isinstance(extrinsic.call, CommitWeights | RevealWeights):
-        validate_in_time(state, kind, extrinsic.call)
+    validate_in_time(state, kind, extrinsic.call)
     if not accepts(kind, extrinsic.call):
         raise Refusal("wrong_phase", f"a block of kind {kind!r} takes no {type(extrinsic.call).__name__}")
     expected = state.nonce(extrinsic.signer) + 1

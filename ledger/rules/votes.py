@@ -8,7 +8,6 @@ from itertools import pairwise
 
 from msgspec.structs import replace
 
-from ledger.blocks import Kind
 from ledger.entries import Commitment, Neuron, Revealed
 from ledger.errors import Refusal
 from ledger.extrinsics import (
@@ -55,18 +54,6 @@ def apply_reveal_weights(state: State, signer: bytes, call: RevealWeights) -> No
     state.reveal_rows.put(key, revealed)
     voted = replace(neuron, last_update=committed.height, revealed_epoch=call.epoch, evidence=call.evidence)
     state.neuron_rows.put(key, voted)
-
-
-def validate_in_time(state: State, kind: Kind, call: CommitWeights | RevealWeights) -> None:
-    """Refusal `late_commitment` or `late_reveal` if the block that takes such calls is past in the call's epoch."""
-    epoch = state.block_epoch
-    if isinstance(call, CommitWeights):
-        if call.epoch < epoch or (call.epoch == epoch and kind == "close"):
-            raise Refusal(
-                "late_commitment", f"the commit block of epoch {call.epoch} is past; commit in the next epoch"
-            )
-    elif call.epoch < epoch:
-        raise Refusal("late_reveal", f"epoch {call.epoch} is closed, its votes are counted; this is epoch {epoch}")
 
 
 def validate_row(state: State, call: RevealWeights) -> None:

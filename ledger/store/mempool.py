@@ -12,9 +12,9 @@ from typing import NamedTuple
 from ledger.blocks import Block, Kind
 from ledger.errors import Refusal
 from ledger.execution import accepts
-from ledger.extrinsics import CommitWeights, Extrinsic, Register, RevealWeights, check_signature, decode_extrinsic
+from ledger.extrinsics import Extrinsic, Register, check_signature, decode_extrinsic
 from ledger.parameters import Parameters
-from ledger.rules.votes import validate_in_time
+from ledger.rules.timing import validate_in_time
 from ledger.state import State
 from ledger.store.database import Database, as_bytes
 from ledger.units import blake2b_256
@@ -124,12 +124,11 @@ def _decode(data: bytes, state: State) -> Extrinsic | None:
 
 
 def _is_past(extrinsic: Extrinsic, state: State, kind: Kind) -> bool:
-    """Whether its nonce is spent, or it is a vote whose block has gone by."""
-    if isinstance(extrinsic.call, CommitWeights | RevealWeights):
-        try:
-            validate_in_time(state, kind, extrinsic.call)
-        except Refusal:
-            return True
+    """Whether its nonce is spent, or it is a vote or an update whose block has gone by."""
+    try:
+        validate_in_time(state, kind, extrinsic.call)
+    except Refusal:
+        return True
     return extrinsic.nonce <= state.nonce(extrinsic.signer)
 
 

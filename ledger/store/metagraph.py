@@ -54,6 +54,9 @@ SCHEMA = pa.schema(
         ("checkpoint", pa.string()),
         ("checkpoint_manifest", pa.string()),
         ("identity", pa.string()),
+        ("cohort", pa.string()),
+        ("update_accepted", pa.bool_()),
+        ("update_sum_nano", pa.int64()),
     ]
 )
 _SAME_NAME = (
@@ -81,13 +84,15 @@ _SAME_NAME = (
 def build_table(state: State, header: Header) -> pa.Table:
     """All neurons, one row each by uid, as the state at this header has them.
 
-    A *_q31 column divided by 2^31 is the share.
+    A *_q31 column divided by 2^31 is the share. `cohort` is the one that the neuron contributed to in the last open
+    block; `update_sum_nano` the decaying sum of what its updates were worth, 10^-9 bits per byte.
     """
-    rows = []
+    rows, earned, contributions = [], _update_sums(state), state.contributions()
+    accepted = {(name, each.payload) for name, row in state.cohorts().items() for each in row.accepted}
     for neuron in state.neurons():
         row = {field: getattr(neuron, field) for field in _SAME_NAME}
         (part, whole), trained = state.take(neuron.hotkey), neuron.checkpoint
-        identity = state.identities.get(state.origin(neuron.hotkey))
+        identity, update = state.identities.get(state.origin(neuron.hotkey)), contributions.get(neuron.uid)
         row |= {
             "epoch": header.epoch,
             "height": header.height,
@@ -101,9 +106,21 @@ def build_table(state: State, header: Header) -> pa.Table:
             "checkpoint": trained.parameters.hex() if trained else None,
             "checkpoint_manifest": trained.manifest.hex() if trained else None,
             "identity": identity.name if identity else None,
+            "cohort": update.cohort.hex() if update else None,
+            "update_accepted": update is not None and (update.cohort, update.payload) in accepted,
+            "update_sum_nano": earned.get(neuron.uid, 0),
         }
         rows.append(row)
     return pa.Table.from_pylist(rows, schema=SCHEMA)
+
+
+def _update_sums(state: State) -> dict[int, int]:
+    """By uid, over all cohorts."""
+    sums: dict[int, int] = {}
+    for row in state.cohorts().values():
+        for each in row.sums:
+            sums[each.uid] = sums.get(each.uid, 0) + each.value
+    return sums
 
 
 def metagraph_table(chain: Chain, epoch: int | None = None) -> pa.Table:

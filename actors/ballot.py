@@ -70,6 +70,7 @@ class RoundFinding(msgspec.Struct, frozen=True, kw_only=True):
     path_bits: float
     measured_bits: float
     contributions: tuple[ContributionFinding, ...]
+    problem: str = ""
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True):

@@ -308,6 +308,9 @@ def _check(network: Network) -> None:
 def _check_cohorts(network: Network) -> None:
     for index, cohort in enumerate(network.cohorts):
         _check_architecture(network, f"cohorts[{index}]", cohort.name, cohort.architecture)
+        if cohort.outer.momentum:
+            sentence = "expected 0 in a network: members that come later could not derive it"
+            raise ConfigurationError(f"cohorts[{index}].outer.momentum", sentence)
         if cohort.windows > network.query.windows:
             sentence = f"is {cohort.windows}, above the {network.query.windows} of query.windows"
             raise ConfigurationError(f"cohorts[{index}].windows", sentence)

@@ -65,6 +65,8 @@ class Work:
         queries: this epoch's windows by validator.
         scored: the hosts' answers.
         findings: what each validator found, by its name.
+        losses: bits per byte at which members of cohorts trained, by name.
+        left_out: peers whose job was not done, by name, as "late|dead|invalid: sentence".
         seconds: how long each step took.
         height, block_hash, final: of the last block of this epoch.
         minted_before_rao: what had been minted when the epoch began.
@@ -74,6 +76,8 @@ class Work:
     queries: dict[str, Query] = field(default_factory=dict)
     scored: Round = field(default_factory=Round)
     findings: dict[str, Finding] = field(default_factory=dict)
+    losses: dict[str, float] = field(default_factory=dict)
+    left_out: dict[str, str] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
     height: int = 0
     block_hash: bytes = b""

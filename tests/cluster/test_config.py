@@ -85,6 +85,7 @@ def test_a_cohort_is_named_by_its_members() -> None:
         ("cohorts.0.architecture.context=64", "query.window_bytes"),
         ("cohorts.0.windows=25", "cohorts[0].windows"),
         ("cohorts.0.check_pages=129", "cohorts[0].check_pages"),
+        ("cohorts.0.outer.momentum=0.9", "cohorts[0].outer.momentum"),
         ("cohorts.0.outer.keep=4097", "cohorts[0].outer.keep"),
         ("cohorts.0.outer.speed=1", "cohorts[0].outer"),
     ],

@@ -131,7 +131,8 @@ def pack_codes(code_N: NDArray[np.integer]) -> bytes:
     """Numbers below 4 in 2 bits each: four in a byte."""
     fours_M4 = np.zeros((-(-len(code_N) // 4), 4), np.uint8)
     fours_M4.reshape(-1)[: len(code_N)] = code_N
-    return (fours_M4 << np.array([0, 2, 4, 6], np.uint8)).sum(axis=1, dtype=np.uint8).tobytes()
+    packed_M: NDArray[np.uint8] = (fours_M4 << np.array([0, 2, 4, 6], np.uint8)).sum(axis=1, dtype=np.uint8)
+    return packed_M.tobytes()
 
 
 def unpack_codes(packed: memoryview, count: int) -> NDArray[np.int64]:

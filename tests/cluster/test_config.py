@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+import ray_configs
 from cluster.config import load_network
 from cluster.errors import ConfigurationError
 
@@ -17,6 +18,15 @@ def test_default_network_has_what_it_promises() -> None:
     assert len(network.validators) == 4
     assert all(validator.stake_tao <= 0.3 * total for validator in network.validators)
     assert {peer.behaviour for peer in network.peers} == {"train", "still", "copy"}
+
+
+def test_networks_that_are_shipped_are_right() -> None:
+    for path in Path(ray_configs.__file__).parent.glob("*.toml"):
+        network = load_network(path)
+        assert network.network.name == path.stem
+        for cohort in network.cohorts:
+            members = [peer.behaviour for peer in network.peers if peer.cohort == cohort.name]
+            assert members.count("train") > len(members) / 2, "most members are honest"
 
 
 def test_overrides_reach_every_kind_of_field(tiny_toml: Path) -> None:

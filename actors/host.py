@@ -18,6 +18,7 @@ import msgspec
 import torch
 
 from actors.miner import Job, make_version
+from actors.teacher import Lesson, LessonReceipt, write_lesson
 from actors.wire import Answer, Query, Said, WireError, check_query, sign_answer
 from ledger.genesis import Panel
 from ledger.keys import Keypair
@@ -165,6 +166,10 @@ class Host:
         folder = Path(self._settings.peers) / job.peer
         made = make_version(job, store=self._store, corpus=self._corpus, folder=folder, device=self._device)
         return JobReceipt(made.manifest, made.loss_bits_per_byte, time.perf_counter() - began)
+
+    def teach(self, lesson: Lesson, path: str) -> LessonReceipt:
+        """Write to `path` what the collective expects of shared pages. Raises as `write_lesson` does."""
+        return write_lesson(lesson, Path(path), self._library, self._corpus)
 
     def _hotkey(self, wallet: str) -> Keypair:
         if wallet not in self._hotkeys:

@@ -14,7 +14,7 @@ import msgspec
 
 from actors.rows import Row, rows_to_ask
 from ledger.blocks import APPLIED, Block, Kind
-from ledger.entries import Cohort, Contribution, Neuron
+from ledger.entries import Cohort, Collective, Contribution, Neuron
 from ledger.errors import Refusal
 from ledger.extrinsics import decode_extrinsic
 from ledger.keys import encode_address
@@ -65,6 +65,7 @@ class View(msgspec.Struct, frozen=True, kw_only=True):
             `previous_close_hash`.
         cohorts: by name, ascending: the last round that the validators agreed on.
         contributions: of the last open block, by uid; they stay until the next one.
+        collective: as the last close block fixed it.
     """
 
     neurons: tuple[Neuron, ...]
@@ -75,6 +76,7 @@ class View(msgspec.Struct, frozen=True, kw_only=True):
     close_hash: bytes
     cohorts: Mapping[bytes, Cohort]
     contributions: Mapping[int, Contribution]
+    collective: Collective
 
 
 class Sealed(msgspec.Struct, frozen=True, kw_only=True):
@@ -135,6 +137,7 @@ class Keeper:
             close_hash=self._chain.head_hash if state.globals.phase == "closed" else previous_close_hash,
             cohorts=state.cohorts(),
             contributions=state.contributions(),
+            collective=state.collective,
         )
 
     def submit(self, extrinsics: list[bytes]) -> list[str]:

@@ -19,6 +19,7 @@ from models.host.folders import has_tokenizer, load_model, save_model
 from models.store import Store
 from models.text.corpus import Corpus
 from models.text.windows import draw_pages
+from models.train.distil import load_teaching
 from models.train.local import perturb, train_steps
 from models.train.optimizer import load_optimizer, save_optimizer
 from models.train.settings import TrainSettings
@@ -36,6 +37,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
         base: manifest hash to start from; None to begin.
         strata: the strata of training text it learns from, as far as there are any of these names; else all text.
         page_seed: from which its pages are assigned.
+        teaching: files with what the collective expects of shared pages; those of its strata are followed.
     """
 
     peer: str
@@ -47,6 +49,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     settings: TrainSettings
     noise: float
     architecture: Architecture | None = None
+    teaching: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -76,7 +79,7 @@ def make_version(job: Job, *, store: Store, corpus: Corpus, folder: Path, device
     if job.work == "begin":
         if job.architecture is None:
             raise ValueError(f"the job of {job.peer} is to begin, and names no architecture")
-        return Made(_put(build_model(job.architecture, job.seed), store), None)
+        return Made(put_model(build_model(job.architecture, job.seed), store), None)
     if job.base is None:
         raise ValueError(f"the job of {job.peer} is to {job.work}, and names no version to start from")
     folder_of_base = store.materialize(job.base)
@@ -87,22 +90,24 @@ def make_version(job: Job, *, store: Store, corpus: Corpus, folder: Path, device
     model = load_model(folder_of_base, device)
     if job.work == "copy":
         perturb(model, job.noise, int.from_bytes(job.page_seed[:8], "little"))
-        return Made(_put(model, store), None)
+        return Made(put_model(model, store), None)
     return _trained(job, job.base, model, store=store, corpus=corpus, folder=folder)
 
 
 def _trained(job: Job, base: bytes, model: "PreTrainedModel", *, store: Store, corpus: Corpus, folder: Path) -> Made:
     kept = folder / f"{base.hex()}.safetensors"
     state, steps_done = load_optimizer(kept) if kept.exists() else (None, 0)
+    strata = corpus.known_strata(job.strata) or None
     pages = draw_pages(
         corpus,
         job.page_seed,
-        strata=corpus.known_strata(job.strata) or None,
+        strata=strata,
         pages=job.settings.pages,
         page_bytes=job.settings.page_bytes,
     )
-    result = train_steps(model, state, pages, job.settings, steps_done=steps_done)
-    manifest = _put(model, store)
+    teaching = load_teaching(job.teaching, strata)
+    result = train_steps(model, state, pages, job.settings, steps_done=steps_done, teaching=teaching)
+    manifest = put_model(model, store)
     folder.mkdir(parents=True, exist_ok=True)
     save_optimizer(folder / f"{manifest.hex()}.safetensors", result.optimizer_state, result.steps_done)
     for other in folder.glob("*.safetensors"):

@@ -57,6 +57,11 @@ class Home:
         return self.folder / "contributions"
 
     @property
+    def teaching(self) -> Path:
+        """Of this epoch: what the collective expects of shared pages. It can be made again."""
+        return self.folder / "teaching"
+
+    @property
     def uploads(self) -> Path:
         """What is being uploaded, by manifest."""
         return self.folder / "uploads"
@@ -90,6 +95,11 @@ class Home:
     def epochs(self) -> Path:
         """One JSON line an epoch: what the report says of it."""
         return self.folder / "epochs.jsonl"
+
+    @property
+    def rounds_plot(self) -> Path:
+        """The figure of what cohorts have learned."""
+        return self.folder / "rounds.png"
 
 
 def find_home(home: Path | None, network: str) -> Home:

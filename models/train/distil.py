@@ -65,7 +65,7 @@ def keep_likeliest(
     """What is kept of whole distributions [P, L, 256]: the `top` likeliest bytes, as far as they have `floor`."""
     byte_PLK = np.argsort(-probability_PLV, axis=-1, kind="stable")[..., :top]
     kept_PLK = np.take_along_axis(probability_PLV, byte_PLK, axis=-1)
-    kept_PLK = np.where(kept_PLK >= max(floor, np.finfo(np.float32).tiny), kept_PLK, 0).astype(np.float32)
+    kept_PLK = np.where(kept_PLK >= floor, kept_PLK, 0).astype(np.float32)
     return Teaching(text_PT, byte_PLK.astype(np.uint8), kept_PLK)
 
 
@@ -82,7 +82,8 @@ def divergence(logits_BLV: "Tensor", byte_BLK: "Tensor", probability_BLK: "Tenso
     rest_BL = (1 - probability_BLK.sum(-1)).clamp(min=LEAST_REST)
     of_parts_BL = (torch.special.xlogy(probability_BLK, probability_BLK) - probability_BLK * log_BLK).sum(-1)
     of_rest_BL = rest_BL * (rest_BL.log() - others_BLV.logsumexp(-1))
-    return (of_parts_BL + of_rest_BL).mean()
+    mean: Tensor = (of_parts_BL + of_rest_BL).mean()
+    return mean
 
 
 def save_teaching(path: Path, teaching: Teaching, stratum: str) -> None:

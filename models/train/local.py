@@ -9,7 +9,7 @@ as it was; a model whose loss is not finite is never handed on. P pages of T byt
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -113,9 +113,10 @@ def bits_of(loss: "Tensor", settings: TrainSettings) -> float:
 @contextmanager
 def learning(model: "PreTrainedModel", settings: TrainSettings) -> Iterator[None]:
     """The model in train mode, as the settings say; afterwards in eval mode and as it was."""
+    loaded: Any = model
     try:
         if settings.gradient_checkpointing:
-            model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+            loaded.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
     except ValueError as error:
         raise TrainingError(f"gradient_checkpointing: {error}") from None
     model.train()
@@ -124,7 +125,7 @@ def learning(model: "PreTrainedModel", settings: TrainSettings) -> Iterator[None
     finally:
         model.train(False)
         if settings.gradient_checkpointing:
-            model.gradient_checkpointing_disable()
+            loaded.gradient_checkpointing_disable()
 
 
 def make_optimizer(

@@ -26,7 +26,7 @@ from cluster.place.ray import joined_ray
 from cluster.remotes import ask_remotes, collect_remotes, find_targets
 from cluster.run import Run, Work
 from cluster.show import Quiet
-from ledger.entries import NEVER, Neuron
+from ledger.entries import NEVER, Collective, Neuron
 from ledger.keys import Keypair
 from ledger.state import Supply
 
@@ -81,6 +81,7 @@ def make_view(*remotes: int) -> View:
         close_hash=bytes(32),
         cohorts={},
         contributions={},
+        collective=Collective(strata=(), members=()),
     )
 
 

@@ -116,7 +116,8 @@ def _trained(job: Job, base: bytes, model: "PreTrainedModel", *, store: Store, c
     return Made(manifest, result.loss_bits_per_byte)
 
 
-def _put(model: "PreTrainedModel", store: Store) -> bytes:
+def put_model(model: "PreTrainedModel", store: Store) -> bytes:
+    """Put a model into the store as a version; its manifest hash. Raises StoreError where the disk refuses."""
     with tempfile.TemporaryDirectory(prefix="taoray-") as scratch:
         target = Path(scratch) / "model"
         save_model(model, target)

@@ -19,8 +19,8 @@ from ledger.epoch.cohorts import weighted_median
 NANO = 10**9
 FLOAT32_BYTES = 4
 ABSENT = "nothing of it is in the open block"
-UNDECIDED = "the validators did not agree on where the round begins: it is taken again in the next epoch"
-NOT_POSITIVE = "more than half of the stake does not value it above 0"
+UNDECIDED = "no agreement on where the round begins; it is taken again"
+NOT_POSITIVE = "it is not worth more than 0 to more than half of the stake"
 
 
 @dataclass(frozen=True)
@@ -125,7 +125,7 @@ def round_records(cohorts: Sequence[RoundFacts], epoch: EpochFacts) -> tuple[Rou
 
 def _round_record(found: _Round) -> RoundRecord:
     cohort, epoch = found.cohort, found.epoch
-    said = [(heard.said, heard.weight) for heard in found.heard if heard.said is not None]
+    said = [(heard.said, heard.weight) for heard in found.heard if heard.said is not None and not heard.said.problem]
     began = found.standing or (said[0][0] if said else None)
     weights = [weight for _, weight in said]
     before = [each for record in epoch.earlier for each in record.rounds if each.id == cohort.id.hex()]
@@ -202,7 +202,9 @@ def _absent(found: _Round, name: str) -> MemberRecord:
 def _outcome(found: _Round, uid: int) -> tuple[str, str]:
     """Why an update is not part of the step, code and sentence as most of the stake has them; empty if it is."""
     if found.standing is None:
-        return "undecided", UNDECIDED
+        problems = Counter({heard.said.problem: heard.weight for heard in found.heard if heard.said})
+        told = problems.most_common(1)[0][0] if problems else ""
+        return "undecided", f"{UNDECIDED}: {told}" if told else UNDECIDED
     if uid in {each.uid for each in found.standing.accepted}:
         return "", ""
     votes: Counter[str] = Counter()

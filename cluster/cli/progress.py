@@ -4,7 +4,7 @@ from rich.console import Console
 
 import taoray
 from cluster.cli.bar import Bar
-from cluster.cli.tables import epoch_line, neuron_table, summary_table
+from cluster.cli.tables import epoch_line, neuron_table, round_line, round_table, summary_table
 from cluster.report import EpochRecord
 
 
@@ -14,6 +14,9 @@ class Terminal(Bar):
     def epoch(self, record: EpochRecord) -> None:
         """An epoch is closed."""
         self._console.print(neuron_table(record))
+        for round_ in record.rounds:
+            self._console.print(round_table(round_))
+            self._console.print(round_line(round_), highlight=False)
         self._console.print(epoch_line(record), highlight=False)
 
     def summary(self, report: taoray.RunReport) -> None:

@@ -9,7 +9,7 @@ from rich.table import Table
 
 import taoray
 from cluster.place.record import PlacementRecord
-from cluster.report import EpochRecord, NeuronRecord, Seconds
+from cluster.report import EpochRecord, NeuronRecord, RoundRecord, Seconds
 from ledger.epoch.fixed import ONE_Q31
 from ledger.units import RAO_PER_TAO
 
@@ -68,7 +68,8 @@ def neuron_table(record: EpochRecord) -> Table:
             tao(neuron.stake_rao, 0).rstrip("."),
             neuron.status,
         )
-    table.caption = reasons(record.neurons)
+    members = {member.name for each in record.rounds for member in each.members}
+    table.caption = reasons(neuron for neuron in record.neurons if neuron.name not in members)
     return table
 
 
@@ -77,6 +78,43 @@ def reasons(neurons: Iterable[NeuronRecord]) -> str | None:
     lines = [f"{neuron.name} is {neuron.status}: {neuron.reason}" for neuron in neurons if neuron.reason]
     lines += [f"{neuron.name} looked up {neuron.looked_up} windows" for neuron in neurons if neuron.looked_up]
     return escape("\n".join(lines)) or None
+
+
+def round_table(round_: RoundRecord) -> Table:
+    """A cohort's round, a row a member, in 80 columns."""
+    table = plain_table(
+        f"cohort {escape(round_.cohort)}, "
+        + (f"parameters {round_.parameters[:8]}" if round_.agreed else "no agreement: the round is taken again"),
+        ["member"],
+        ["value ± se, bits/B", "applied", "sum", "sent kB"],
+    )
+    table.add_column("", no_wrap=True)
+    for member in round_.members:
+        table.add_row(
+            escape(member.name),
+            "·" if member.bits is None else f"{member.bits:z.5f} ± {member.bits_se or 0:.5f}",
+            bits(member.applied_bits, 5),
+            bits(member.sum_bits or None, 5),
+            "·" if member.sent_bytes is None else f"{member.sent_bytes / 1e3:,.1f}",
+            escape(member.code) or "taken",
+        )
+    return table
+
+
+def round_line(round_: RoundRecord) -> str:
+    """A cohort's round: why updates are not part of the step, a line each, and three lines of figures."""
+    why = {member.code: member.sentence for member in round_.refused}
+    reasons = "".join(f"{code}: {escape(sentence)}\n" for code, sentence in why.items())
+    sent = "nothing sent"
+    if round_.sent_bytes:
+        less, whole = round_.dense_bytes / round_.sent_bytes, round_.dense_bytes / 1e6
+        sent = f"{round_.sent_bytes / 1e6:.3f} MB sent, {less:.0f} times less than the {whole:.2f} MB of whole updates"
+    return (
+        f"{reasons}{len(round_.taken)} of {len(round_.members)} updates taken; "
+        f"held out {bits(round_.bits_per_byte)} bits/byte, training {bits(round_.loss_bits_per_byte)}\n"
+        f"the step of all saves {bits(round_.measured_bits, 5)} bits/byte, by their values "
+        f"{bits(round_.path_bits, 5)}; {round_.tokens / 1e6:.2f} MB read\n{sent}\n"
+    )
 
 
 def epoch_line(record: EpochRecord) -> str:

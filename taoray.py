@@ -11,7 +11,6 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
@@ -31,9 +30,9 @@ from cluster.disclosure import disclose as _disclose
 from cluster.errors import ClusterError, ConfigurationError, HomeInUse, NoAnswer, SubmissionRefused
 from cluster.funds import balances, faucet, send, stake, transfer, unstake
 from cluster.home import Home, find_home, find_work
-from cluster.report import EpochRecord, NeuronRecord, read_epochs
+from cluster.report import EpochRecord, MemberRecord, NeuronRecord, RoundRecord, RunReport, read_epochs
 from cluster.show import Progress, Quiet, Show
-from cluster.standing import Standing, blocks, metagraph, status
+from cluster.standing import CohortStanding, Standing, blocks, metagraph, status
 from cluster.study.result import Evaluation, ModelValue
 from cluster.study.settings import read_settings
 from cluster.submission import Password, Submission, Withdrawal
@@ -50,6 +49,7 @@ __version__ = version("taoray")
 __all__ = [
     "Audited",
     "ClusterError",
+    "CohortStanding",
     "ConfigurationError",
     "DamagedLedger",
     "Disclosure",
@@ -59,12 +59,14 @@ __all__ = [
     "HomeInUse",
     "LedgerError",
     "LightlyVerified",
+    "MemberRecord",
     "ModelRefused",
     "ModelValue",
     "Network",
     "NeuronRecord",
     "NoAnswer",
     "Refusal",
+    "RoundRecord",
     "RunReport",
     "Standing",
     "Submission",
@@ -107,19 +109,6 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True)
-class RunReport:
-    """What a launch brought. `epochs` are this run's, `neurons` as of the last close block."""
-
-    network: str
-    home: Path
-    height: int
-    block_hash: str
-    issuance_rao: int
-    epochs: tuple[EpochRecord, ...]
-    neurons: tuple[NeuronRecord, ...]
-
-
 def launch(
     network: Network | Path | str | None = None,
     *,
@@ -160,6 +149,7 @@ def launch(
         issuance_rao=outcome.issuance_rao,
         epochs=outcome.records,
         neurons=outcome.records[-1].neurons,
+        plot=place.rounds_plot if place.rounds_plot.exists() else None,
     )
 
 

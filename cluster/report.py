@@ -7,6 +7,7 @@ money is integers (RAO); nothing here is an input of anything that decides.
 import contextlib
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -145,6 +146,25 @@ class EpochRecord(Struct, frozen=True, kw_only=True):
     seconds: Seconds
     neurons: tuple[NeuronRecord, ...]
     rounds: tuple[RoundRecord, ...] = ()
+
+
+@dataclass(frozen=True)
+class RunReport:
+    """What a launch brought.
+
+    Attributes:
+        epochs: this run's. neurons: as of the last close block.
+        plot: the figure of what cohorts have learned; None where there are none.
+    """
+
+    network: str
+    home: Path
+    height: int
+    block_hash: str
+    issuance_rao: int
+    epochs: tuple[EpochRecord, ...]
+    neurons: tuple[NeuronRecord, ...]
+    plot: Path | None = None
 
 
 def append_epoch(path: Path, record: EpochRecord) -> None:

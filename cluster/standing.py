@@ -1,9 +1,11 @@
 """Where a network stands, read off its ledger, whether it runs or not."""
 
+import contextlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pyarrow as pa
 
 from cluster.archive import open_chain
@@ -12,14 +14,36 @@ from cluster.lease import Holder, read_holder
 from cluster.place.record import PlacementRecord, read_placement
 from ledger.extrinsics import decode_extrinsic
 from ledger.keys import encode_address
-from ledger.state import Supply
+from ledger.state import State, Supply
 from ledger.store.metagraph import metagraph_table
+
+NANO = 10**9
+
+
+class CohortStanding(msgspec.Struct, frozen=True, kw_only=True):
+    """A cohort at the last round that the validators agreed on.
+
+    Attributes:
+        name: as the configuration calls it; the beginning of its id where it does not.
+        id, parameters, manifest: the ledger's name of it, and of the parameters where that round began, hexadecimal.
+        epoch: of the round.
+        accepted: whose updates the next round's parameters have in them.
+        sums_bits: by name, the decaying sums of what was applied, by which its pay is divided.
+    """
+
+    name: str
+    id: str
+    epoch: int
+    parameters: str
+    manifest: str
+    accepted: tuple[str, ...]
+    sums_bits: dict[str, float]
 
 
 @dataclass(frozen=True)
 class Standing:
     """Where a network stands. `holder` is who drives it now, None where nobody does; `placement` the plan of the last
-    epoch in which hosts answered.
+    epoch in which hosts answered; `cohorts` those that the ledger knows.
 
     `genesis` (hex) and `keeper` (an address) are what a remote peer has to know of it.
     """
@@ -36,6 +60,7 @@ class Standing:
     supply: Supply
     holder: Holder | None
     placement: PlacementRecord | None
+    cohorts: tuple[CohortStanding, ...] = ()
 
 
 def metagraph(home: Path | str, epoch: int | None = None) -> pa.Table:
@@ -61,7 +86,35 @@ def status(home: Path | str) -> Standing:
             supply=chain.state.supply(),
             holder=read_holder(place.lease),
             placement=read_placement(place.placement),
+            cohorts=cohort_standings(place, chain.state),
         )
+
+
+class _Named(msgspec.Struct):
+    """What is needed of a cohort's record in the home."""
+
+    id: str
+
+
+def cohort_standings(place: Home, state: State) -> tuple[CohortStanding, ...]:
+    """The cohorts that a ledger knows, with the names that a home has for them."""
+    names = {}
+    for path in place.cohorts.glob("*.json"):
+        with contextlib.suppress(FileNotFoundError, msgspec.DecodeError):
+            names[msgspec.json.decode(path.read_bytes(), type=_Named).id] = path.stem
+    neurons = {neuron.uid: neuron.name for neuron in state.neurons()}
+    return tuple(
+        CohortStanding(
+            name=names.get(name.hex(), name.hex()[:16]),
+            id=name.hex(),
+            epoch=row.epoch,
+            parameters=row.parameters.hex(),
+            manifest=row.manifest.hex(),
+            accepted=tuple(neurons.get(each.uid, f"uid {each.uid}") for each in row.accepted),
+            sums_bits={neurons.get(each.uid, f"uid {each.uid}"): each.value / NANO for each in row.sums},
+        )
+        for name, row in state.cohorts().items()
+    )
 
 
 def blocks(home: Path | str, last: int = 20) -> list[dict[str, Any]]:

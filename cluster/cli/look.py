@@ -8,11 +8,11 @@ from rich.console import Console
 
 import taoray
 from cluster.cli.output import HomeOption, JsonOption, home_of, print_json
-from cluster.cli.tables import metagraph_table, placement_table, tao
+from cluster.cli.tables import cohort_table, metagraph_table, placement_table, tao
 
 
 def status(home: HomeOption = None, json: JsonOption = False) -> None:
-    """Where a network stands: its last block, its supply, who drives it, and which host answers for which peers."""
+    """Where a network stands: its last block, supply, driver and cohorts, and which host answers for which peers."""
     standing = taoray.status(home_of(home).folder)
     supply = standing.supply
     if json:
@@ -31,6 +31,7 @@ def status(home: HomeOption = None, json: JsonOption = False) -> None:
                 "supply": supply._asdict(),
                 "driver": {"machine": holder.machine, "process": holder.process} if holder else None,
                 "placement": msgspec.to_builtins(standing.placement),
+                "cohorts": msgspec.to_builtins(standing.cohorts),
             }
         )
         return
@@ -49,6 +50,9 @@ def status(home: HomeOption = None, json: JsonOption = False) -> None:
         highlight=False,
         soft_wrap=True,
     )
+    if standing.cohorts:
+        console.print()
+        console.print(cohort_table(standing.cohorts))
     if standing.placement is not None:
         console.print()
         console.print(placement_table(standing.placement))

@@ -42,6 +42,7 @@ def launch(
                 "issuance_rao": report.issuance_rao,
                 "epochs": [_without_neurons(record) for record in report.epochs],
                 "neurons": report.neurons,
+                "plot": report.plot,
             }
         )
     else:

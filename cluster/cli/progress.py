@@ -21,4 +21,7 @@ class Terminal(Bar):
 
     def summary(self, report: taoray.RunReport) -> None:
         """The run is over."""
-        Console().print(summary_table(report))
+        console = Console()
+        console.print(summary_table(report))
+        if report.plot is not None:
+            console.print(f"what cohorts have learned: {report.plot}", highlight=False, soft_wrap=True)

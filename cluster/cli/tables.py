@@ -186,6 +186,21 @@ def metagraph_table(rows: Sequence[dict[str, Any]], measured: Mapping[int, Epoch
     return table
 
 
+def cohort_table(cohorts: Sequence["taoray.CohortStanding"]) -> Table:
+    """Where cohorts stand on the ledger; of members that an update was taken of, or that still earn."""
+    table = plain_table("cohorts", ["cohort", "member"], ["epoch", "parameters", "sum", "taken"])
+    for cohort in cohorts:
+        members = sorted({*cohort.accepted, *cohort.sums_bits})
+        for index, member in enumerate(members or [""]):
+            table.add_row(
+                *((escape(cohort.name), escape(member)) if index == 0 else ("", escape(member))),
+                *((str(cohort.epoch), cohort.parameters[:8]) if index == 0 else ("", "")),
+                bits(cohort.sums_bits.get(member), 5),
+                "yes" if member in cohort.accepted else "·",
+            )
+    return table
+
+
 def placement_table(placement: PlacementRecord) -> Table:
     """Each host's stacks: the versions that were asked as one batch, by who published them."""
     table = plain_table(f"hosts in epoch {placement.epoch}", ["host", "asked together"], ["versions", "MiB"])

@@ -8,13 +8,16 @@ from msgspec.structs import replace
 from rich.console import Console
 
 from actors.ballot import ContributionFinding, Finding, NeuronFinding, RoundFinding
-from cluster.cli.tables import neuron_table, round_line, round_table
+from cluster.cli.tables import cohort_table, neuron_table, round_line, round_table
 from cluster.home import Home
 from cluster.report import EpochRecord, Seconds, append_epoch, epoch_record, neuron_records, read_epochs
 from cluster.round_plot import draw_rounds
 from cluster.round_report import EpochFacts, RoundFacts, round_records
+from cluster.standing import cohort_standings
 from ledger.entries import Accepted, Cohort, Contribution, Neuron
+from ledger.execution import create_state
 from ledger.extrinsics import UpdateValue
+from ledger.genesis import Genesis
 
 NAME = b"c" * 32
 SIZE = 320_000
@@ -225,3 +228,26 @@ def test_records_and_figure_are_kept_in_the_home(epochs: list[EpochRecord], tmp_
     assert draw_rounds(home) == home.rounds_plot
     assert home.rounds_plot.read_bytes().startswith(b"\x89PNG")
     assert [path.name for path in tmp_path.iterdir() if "new" in path.name] == []
+
+
+def test_status_names_cohorts_as_the_home_does(tmp_path: Path) -> None:
+    home = Home(tmp_path)
+    home.cohorts.mkdir(parents=True)
+    (home.cohorts / "bytes.json").write_text(f'{{"id": "{NAME.hex()}", "manifest": ""}}')
+    (home.cohorts / "half.json").write_text('{"id": ')
+    state = create_state(Genesis(network="tiny", keeper=bytes(32)))
+    row = Cohort(
+        epoch=3,
+        parameters=theta(3),
+        manifest=theta(3),
+        accepted=(Accepted(uid=9, payload=payload(9, 3)),),
+        sums=(UpdateValue(uid=9, value=50_000_000),),
+    )
+    state.cohort_rows.put(NAME, row)
+    state.cohort_rows.put(b"d" * 32, row)
+    known, unknown = cohort_standings(home, state)
+    assert (known.name, unknown.name) == ("bytes", "64" * 8)
+    assert (known.accepted, known.sums_bits) == (("uid 9",), {"uid 9": 0.05})
+    console = Console(file=io.StringIO(), width=80)
+    console.print(cohort_table((known, unknown)))
+    assert "0.05000   yes" in console.file.getvalue()  # type: ignore[attr-defined]

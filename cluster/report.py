@@ -73,7 +73,7 @@ class MemberRecord(Struct, frozen=True, kw_only=True):
         applied_bits: what its update of the last round was worth on the way that was taken.
         sum_bits: the decaying sum of what it applied, by which the cohort's pay is divided.
         sent_bytes: of its update; None where the file is not there.
-        code: why it is not part of the step: that of the refusal, `value`, `late`, `absent`, …; empty if it is taken.
+        code: why it is not part of the step: that of the refusal, `no_gain`, `late`, `absent`, …; empty if it is taken.
     """
 
     uid: int | None

@@ -211,7 +211,7 @@ def _outcome(found: _Round, uid: int) -> tuple[str, str]:
     for heard in found.heard:
         votes[heard.by_uid[uid].refusal if uid in heard.by_uid else ""] += heard.weight
     code, _, sentence = (votes.most_common(1)[0][0] if votes else "").partition(": ")
-    return (code, sentence) if code else ("value", NOT_POSITIVE)
+    return (code, sentence) if code else ("no_gain", NOT_POSITIVE)
 
 
 def _median(found: _Round, uid: int, field: str) -> float | None:

@@ -143,7 +143,7 @@ def test_who_is_taken_and_why_the_others_are_not(epochs: list[EpochRecord]) -> N
     (learned,) = epochs[1].rounds
     assert learned.taken == ("ada", "grace")
     assert [(member.name, member.code) for member in learned.refused] == [
-        ("flip", "value"),
+        ("flip", "no_gain"),
         ("slow", "late"),
         ("stranger", "absent"),
     ]

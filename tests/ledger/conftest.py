@@ -120,6 +120,7 @@ class Network:
             evidence=reveal.evidence,
             strata=reveal.strata,
             members=reveal.members,
+            rounds=reveal.rounds,
             salt=reveal.salt,
         )
         return CommitWeights(epoch=reveal.epoch, commitment=commitment)

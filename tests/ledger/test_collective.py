@@ -14,7 +14,7 @@ A, B, C = (b"a" * 32), (b"b" * 32), (b"c" * 32)
 
 def proposal(strata: tuple[str, ...], *rows: tuple[int, bytes, tuple[int, ...]]) -> Revealed:
     members = tuple(Member(uid=uid, manifest=manifest, weights=weights) for uid, manifest, weights in rows)
-    return Revealed(uids=(), values=(), evidence=bytes(32), strata=strata, members=members, height=1)
+    return Revealed(uids=(), values=(), evidence=bytes(32), strata=strata, members=members, rounds=(), height=1)
 
 
 def weights(collective: Collective) -> dict[tuple[int, bytes], tuple[int, ...]]:

@@ -16,12 +16,14 @@ from ledger.extrinsics import (
     AddStake,
     Checkpoint,
     CommitWeights,
+    Contribute,
     Equivocation,
     Member,
     Publish,
     Register,
     RemoveStake,
     RevealWeights,
+    RoundVote,
     Serve,
     SetIdentity,
     SetTake,
@@ -30,6 +32,7 @@ from ledger.extrinsics import (
     Transfer,
     TwoHeaders,
     TwoVotes,
+    UpdateValue,
     Withdraw,
     check_signature,
     commitment_hash,
@@ -41,7 +44,7 @@ from ledger.extrinsics import (
 )
 from ledger.keys import Keypair
 from ledger.trust.finality import Vote
-from ledger.units import CAP_RAO
+from ledger.units import CAP_RAO, NANO_BITS_MAX
 
 KEYPAIR = Keypair.from_seed(bytes(range(32)))
 GENESIS_HASH = bytes(range(32, 64))
@@ -71,9 +74,16 @@ signed_headers = st.builds(SignedHeader, header=headers, signature=signatures)
 proofs = st.one_of(
     st.builds(TwoVotes, first=votes, second=votes), st.builds(TwoHeaders, first=signed_headers, second=signed_headers)
 )
+update_values = st.lists(
+    st.builds(UpdateValue, uid=st.integers(0, 65535), value=st.integers(-NANO_BITS_MAX, NANO_BITS_MAX)), max_size=3
+).map(tuple)
+round_votes = st.builds(
+    RoundVote, cohort=hashes, parameters=hashes, manifest=hashes, values=update_values, applied=update_values
+)
 calls = st.one_of(
     st.just(Withdraw()),
     st.builds(Checkpoint, parameters=hashes, manifest=hashes),
+    st.builds(Contribute, cohort=hashes, epoch=heights, parameters=hashes, payload=hashes),
     st.builds(Serve, endpoint=st.sampled_from((None, "http://a", "https://peer.example:80/" + "x" * 232))),
     st.builds(SetIdentity, hotkey=hashes, name=names, url=texts, description=texts),
     st.builds(SetTake, hotkey=hashes, take=st.integers(0, 65535)),
@@ -95,6 +105,7 @@ calls = st.one_of(
         seed_signature=signatures,
         strata=st.lists(names, max_size=3).map(tuple),
         members=st.lists(members, max_size=3).map(tuple),
+        rounds=st.lists(round_votes, max_size=2).map(tuple),
     ),
 )
 
@@ -170,6 +181,22 @@ def test_a_signature_holds_for_nothing_else():
     assert extrinsic.hash != replace(extrinsic, nonce=2).hash
 
 
+def _reveal_of_value(value):
+    said = (UpdateValue(uid=1, value=value),)
+    vote = RoundVote(cohort=bytes(32), parameters=bytes(32), manifest=bytes(32), values=said, applied=())
+    return RevealWeights(
+        epoch=1,
+        uids=(),
+        values=(),
+        evidence=bytes(32),
+        salt=bytes(32),
+        seed_signature=bytes(64),
+        strata=("code",),
+        members=(),
+        rounds=(vote,),
+    )
+
+
 @pytest.mark.parametrize(
     "call",
     [
@@ -177,6 +204,10 @@ def test_a_signature_holds_for_nothing_else():
         Transfer(to=bytes(32), amount_rao=-1),
         Transfer(to=bytes(32), amount_rao=CAP_RAO + 1),
         Transfer(to=bytes(32), amount_rao=2**70),
+        Contribute(cohort=b"short", epoch=1, parameters=bytes(32), payload=bytes(32)),
+        Contribute(cohort=bytes(32), epoch=-1, parameters=bytes(32), payload=bytes(32)),
+        _reveal_of_value(NANO_BITS_MAX + 1),
+        _reveal_of_value(-NANO_BITS_MAX - 1),
         Register(hotkey=bytes(32), name="", max_price_rao=1),
         Register(hotkey=bytes(32), name="x" * 65, max_price_rao=1),
         Register(hotkey=bytes(32), name="\x1b[2J", max_price_rao=1),
@@ -207,6 +238,7 @@ def test_a_commitment_binds_every_part_and_hides_by_its_salt():
         "strata": ("code",),
         "members": (Member(uid=1, manifest=bytes(32), weights=(7,)),),
         "salt": bytes(32),
+        "rounds": (),
     }
     changes = {
         "genesis_hash": bytes(32),
@@ -218,6 +250,7 @@ def test_a_commitment_binds_every_part_and_hides_by_its_salt():
         "strata": ("text",),
         "members": (),
         "salt": b"\1" * 32,
+        "rounds": _reveal_of_value(1).rounds,
     }
     hashed = {commitment_hash(**(content | {field: value})) for field, value in changes.items()}
     assert len(hashed | {commitment_hash(**content)}) == len(changes) + 1

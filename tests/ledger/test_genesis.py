@@ -81,7 +81,7 @@ def test_what_cannot_start_a_network_is_named(genesis, field):
 def test_a_genesis_of_an_older_version_is_told_from_a_damaged_one():
     fields = msgspec.msgpack.decode(encode_genesis(GOOD)) | {"protocol": 1}
     del fields["parameters"]["take_max"]
-    with pytest.raises(GenesisError, match="speaks protocol 3, the genesis 1"):
+    with pytest.raises(GenesisError, match="speaks protocol 4, the genesis 1"):
         decode_genesis(msgspec.msgpack.encode(fields))
 
 

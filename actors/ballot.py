@@ -6,12 +6,14 @@ Invariants:
 """
 
 import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import msgspec
 
-from ledger.extrinsics import BASELINE_MANIFEST, BASELINE_UID, Member
+from ledger.extrinsics import BASELINE_MANIFEST, BASELINE_UID, Member, RoundVote, UpdateValue
 from models.value.collective import Collective
+from models.value.updates import Weighing
 
 
 class NoBallot(Exception):
@@ -61,6 +63,7 @@ class RoundFinding(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         cohort: its name on the ledger. parameters, manifest: of θ, where the round begins.
+        problem: why this validator says nothing of the round; empty if it does.
         path_bits: Σ of the values of all updates of this round. measured_bits: what their step really changes.
     """
 
@@ -103,6 +106,7 @@ class Ballot(msgspec.Struct, frozen=True, kw_only=True):
     strata: tuple[str, ...]
     members: tuple[Member, ...]
     finding: Finding
+    rounds: tuple[RoundVote, ...] = ()
 
 
 def save_ballot(path: Path, ballot: Ballot) -> None:
@@ -133,3 +137,21 @@ def proposed_members(collective: Collective) -> tuple[Member, ...]:
         for column, (uid, manifest) in enumerate(zip(collective.uids, collective.manifests, strict=True))
     )
     return tuple(sorted(members, key=lambda member: (member.uid, member.manifest)))
+
+
+def round_votes(weighings: Sequence[Weighing]) -> tuple[RoundVote, ...]:
+    """What is said of cohorts' rounds, as the ledger takes it."""
+    return tuple(
+        RoundVote(
+            cohort=weighing.cohort,
+            parameters=weighing.parameters,
+            manifest=weighing.manifest,
+            values=_as_values(weighing.values),
+            applied=_as_values(weighing.applied_values),
+        )
+        for weighing in weighings
+    )
+
+
+def _as_values(values: Mapping[int, int]) -> tuple[UpdateValue, ...]:
+    return tuple(UpdateValue(uid=uid, value=value) for uid, value in sorted(values.items()))

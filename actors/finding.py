@@ -2,13 +2,13 @@
 
 import numpy as np
 
-from actors.ballot import Finding, NeuronFinding
+from actors.ballot import Finding, NeuronFinding, RoundFinding
 from actors.table import Asked
 from models.value.accounts import NANO
 from models.value.valuation import Valuation, sum_by_uid
 
 
-def make_finding(asked: Asked, valuation: Valuation) -> Finding:
+def make_finding(asked: Asked, valuation: Valuation, rounds: tuple[RoundFinding, ...] = ()) -> Finding:
     """Lay out a valuation neuron by neuron. Bits per byte; nothing here is paid, it is shown."""
     values, books, uid_N = valuation.values, valuation.books, asked.round_.uid_N
     measured = {
@@ -42,6 +42,7 @@ def make_finding(asked: Asked, valuation: Valuation) -> Finding:
         new_bits_se=float(values.gain_se),
         events=asked.round_.matrix_NM.shape[1],
         neurons=neurons,
+        rounds=rounds,
     )
 
 

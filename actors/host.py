@@ -17,8 +17,11 @@ from pathlib import Path
 import msgspec
 import torch
 
+from actors.member import MemberJob, RoundReceipt, contribute
 from actors.miner import Job, make_version
+from actors.round_wire import WeighAnswer, WeighRequest, sign_weighed
 from actors.teacher import Lesson, LessonReceipt, write_lesson
+from actors.weigher import weigh
 from actors.wire import Answer, Query, Said, WireError, check_query, sign_answer
 from ledger.genesis import Panel
 from ledger.keys import Keypair
@@ -34,7 +37,7 @@ from models.text.corpus import Corpus
 
 
 class HostSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """Where a host finds what it needs. Folders are those of the network's home."""
+    """Where a host finds what it needs. Folders are those of the network's home; `operator` is a wallet's name."""
 
     genesis: bytes
     store: str
@@ -45,6 +48,8 @@ class HostSettings(msgspec.Struct, frozen=True, kw_only=True):
     threads: int
     capacity_bytes: int
     depot: str = ""
+    contributions: str = ""
+    operator: str = "operator"
 
 
 class Part(msgspec.Struct, frozen=True):
@@ -170,6 +175,35 @@ class Host:
     def teach(self, lesson: Lesson, path: str) -> LessonReceipt:
         """Write to `path` what the collective expects of shared pages. Raises as `write_lesson` does."""
         return write_lesson(lesson, Path(path), self._library, self._corpus)
+
+    def contribute(self, job: MemberJob) -> RoundReceipt:
+        """Do a cohort member's job of this epoch. Raises as `actors.member.contribute` does."""
+        return contribute(
+            job,
+            store=self._store,
+            corpus=self._corpus,
+            folder=Path(self._settings.peers) / job.peer,
+            contributions=Path(self._settings.contributions),
+            device=self._device,
+        )
+
+    def weigh(self, request: WeighRequest, query: Query) -> WeighAnswer:
+        """Weigh a cohort's round on a validator's windows, signed by the operator.
+
+        Raises:
+            WireError: the query is not what it claims to be.
+            StoreError, ModelRefused, TrainingError, TextError: as `actors.weigher.weigh`.
+        """
+        check_query(query, genesis=self._settings.genesis)
+        answer = weigh(
+            request,
+            query,
+            store=self._store,
+            corpus=self._corpus,
+            contributions=Path(self._settings.contributions),
+            device=self._device,
+        )
+        return sign_weighed(self._hotkey(self._settings.operator), answer)
 
     def _hotkey(self, wallet: str) -> Keypair:
         if wallet not in self._hotkeys:

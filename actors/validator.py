@@ -10,15 +10,17 @@ Invariants:
 
 import os
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
 import numpy as np
 
-from actors.ballot import Ballot, Finding, NoBallot, load_ballot, proposed_members, save_ballot
+from actors.ballot import Ballot, Finding, NoBallot, load_ballot, proposed_members, round_votes, save_ballot
 from actors.finding import make_finding
 from actors.private import private_root
+from actors.round_wire import WeighAnswer
+from actors.rounds import Heard, hear
 from actors.rows import rows_to_ask
 from actors.table import Asked, assemble
 from actors.wire import Answer, Query, sign_query
@@ -144,12 +146,15 @@ class Validator:
         genesis = self._chain.genesis_hash
         return sign_query(self._keypair, genesis=genesis, epoch=epoch, panel=panel, text_WT=shown_WT)
 
-    def value(self, epoch: int, failures: Mapping[bytes, str], *answers: Sequence[Answer]) -> Finding:
+    def value(
+        self, epoch: int, failures: Mapping[bytes, str], *answers: Sequence[Answer], rounds: Sequence[WeighAnswer] = ()
+    ) -> Finding:
         """Value what was answered, write the evidence, and fix this epoch's ballot.
 
         Args:
             failures: for versions without an answer, the pool's reason.
             answers: the hosts' answers, to this and to other validators' queries.
+            rounds: what hosts weighed of cohorts' rounds on this validator's query.
 
         Raises:
             Refusal, TextError: as `draw`.
@@ -161,20 +166,24 @@ class Validator:
         if kept is not None:
             return kept.finding
         windows = self._drawn(epoch)
+        query = self._query(epoch, windows)
+        operator = self._chain.genesis.keeper
         asked = assemble(
             rows=rows_to_ask(self._chain.state, self._chain.genesis.panel),
             owners={neuron.uid: neuron.hotkey for neuron in self._chain.state.neurons()},
-            operator=self._chain.genesis.keeper,
-            query=self._query(epoch, windows),
+            operator=operator,
+            query=query,
             windows=windows,
             baseline_256=self._corpus.baseline_log_probability(),
             strata=self._corpus.strata,
             answers=[answer for batch in answers for answer in batch],
             failures=failures,
         )
+        heard = hear(rounds, query, state=self._chain.state, operator=operator, document_W=windows.document_W)
+        answered = asked.answered | heard.contributed
         before = self._accounts_before(epoch)
-        valuation = evaluate(asked.round_, before, asked.answered)
-        evidence = self._write_evidence(epoch, windows, asked, valuation, before)
+        valuation = evaluate(asked.round_, before, answered, heard.weighings)
+        evidence = self._write_evidence(epoch, windows, asked, valuation, before, answered, heard)
         ballot = Ballot(
             epoch=epoch,
             uids=tuple(sorted(valuation.books.votes)),
@@ -184,7 +193,8 @@ class Validator:
             seed_signature=self._seed_signature(epoch),
             strata=valuation.collective.strata,
             members=proposed_members(valuation.collective),
-            finding=make_finding(asked, valuation),
+            finding=make_finding(asked, valuation, heard.findings),
+            rounds=round_votes(heard.weighings),
         )
         save_ballot(path, ballot)
         return ballot.finding
@@ -201,6 +211,7 @@ class Validator:
             evidence=ballot.evidence,
             strata=ballot.strata,
             members=ballot.members,
+            rounds=ballot.rounds,
             salt=ballot.salt,
         )
         return self._sign(CommitWeights(epoch=epoch, commitment=commitment))
@@ -218,6 +229,7 @@ class Validator:
                 seed_signature=ballot.seed_signature,
                 strata=ballot.strata,
                 members=ballot.members,
+                rounds=ballot.rounds,
             )
         )
 
@@ -252,19 +264,27 @@ class Validator:
         )
 
     def _write_evidence(
-        self, epoch: int, windows: Windows, asked: Asked, valuation: Valuation, before: Mapping[int, int]
+        self,
+        epoch: int,
+        windows: Windows,
+        asked: Asked,
+        valuation: Valuation,
+        before: Mapping[int, int],
+        answered: Collection[int],
+        heard: Heard,
     ) -> bytes:
         hashes, offsets, lengths = zip(*windows.ids(), strict=True)
         evidence = build_evidence(
             asked.round_,
             valuation,
             before,
-            asked.answered,
+            answered,
             genesis=self._chain.genesis_hash,
             epoch=epoch,
             hotkey=self._keypair.public,
             seed=compute_seed(self._seed_signature(epoch)),
             windows=WindowIds(hashes, offsets, lengths, asked.window_M, asked.offset_M),
+            weighings=heard.weighings,
         )
         data = encode_evidence(evidence)
         write_evidence(self._evidence_path(epoch, self._keypair.public), data)

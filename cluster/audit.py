@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from actors.ballot import proposed_members
+from actors.ballot import proposed_members, round_votes
 from cluster.archive import open_chain
 from cluster.errors import ClusterError
 from cluster.home import Home
@@ -95,6 +95,8 @@ def _unlike_the_ledger(evidence: Evidence, genesis_hash: bytes, hotkey: bytes, r
         yield "the seed of the windows is not the one that the ledger shows"
     if evidence.books.votes != dict(zip(reveal.uids, reveal.values, strict=True)):
         yield "the votes on the ledger are not those of the evidence"
+    if round_votes(evidence.rounds) != reveal.rounds:
+        yield "what the ledger says of cohorts' updates is not what the evidence says"
     collective = evidence.collective()
     if (collective.strata, proposed_members(collective)) != (reveal.strata, reveal.members):
         yield "the collective proposed on the ledger is not that of the evidence"

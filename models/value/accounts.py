@@ -26,6 +26,7 @@ class Books(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     new_bits and new_bits_se are of every uid that tried a version: φ and its error, or 0 and its trial's error where it
     was not admitted; and of every remote peer that was measured: what it adds, or 0. credits are of versions.
+    A cohort's version is credited to its members, in proportion to their claims.
     remote_credits are of every remote peer that was measured. accounts are those after the epoch, without zeros. votes
     are u16; none: an empty row. All are in ascending order of uid.
     """
@@ -56,14 +57,16 @@ def keep_books(
     answered: Collection[int],
     remote_bits: Mapping[int, int] = MappingProxyType({}),
     remote_bits_se: Mapping[int, int] = MappingProxyType({}),
+    members: Mapping[int, Mapping[int, int]] = MappingProxyType({}),
 ) -> Books:
     """Credits, accounts and votes from whole numbers. new_bits in order of publication; it settles ties of credits.
 
     remote_bits and their errors: of every remote peer that was measured, 0 where it was not admitted.
+    members: by the uid that published a cohort's version, the claims by which its members divide the credit.
     """
     credit_total = max(0, gain - CREDIT_ERRORS * gain_se)
     shares = divide_largest_remainder(credit_total, [max(0, bits) for bits in new_bits.values()])
-    credits = {uid: credit for uid, credit in zip(new_bits, shares, strict=True) if credit}
+    credits = divide_among(dict(zip(new_bits, shares, strict=True)), members)
     remote_credits = {uid: max(0, bits - CREDIT_ERRORS * remote_bits_se[uid]) for uid, bits in remote_bits.items()}
     after = {
         uid: fade(accounts_before.get(uid, 0), credit_total) + credits.get(uid, 0)
@@ -73,6 +76,21 @@ def keep_books(
     bits, bits_se = {**new_bits, **remote_bits}, {**new_bits_se, **remote_bits_se}
     by_uid = (bits, bits_se, credits, remote_credits, accounts, votes(accounts, answered))
     return Books(gain, gain_se, credit_total, *(dict(sorted(amounts.items())) for amounts in by_uid))
+
+
+def divide_among(credits: Mapping[int, int], members: Mapping[int, Mapping[int, int]]) -> dict[int, int]:
+    """Credits by the uid that is paid, without zeros: a cohort's go to its members, to nobody if none claims any."""
+    paid: dict[int, int] = {}
+    for uid, credit in credits.items():
+        claims = members.get(uid)
+        parts = {uid: credit}
+        if claims is not None:
+            order = sorted(claims)
+            shares = divide_largest_remainder(credit, [claims[member] for member in order])
+            parts = dict(zip(order, shares, strict=True))
+        for each, part in parts.items():
+            paid[each] = paid.get(each, 0) + part
+    return {uid: credit for uid, credit in paid.items() if credit}
 
 
 def fade(account: int, credit_total: int) -> int:

@@ -10,6 +10,7 @@ import numpy as np
 from models.value.accounts import Books
 from models.value.events import Array
 from models.value.evidence import SUMMARY, Evidence
+from models.value.updates import audit_weighings
 from models.value.valuation import books_of
 from models.value.values import Fitted, Values
 
@@ -41,7 +42,7 @@ def recompute(evidence: Evidence) -> Recomputed:
     from models.value.rounds import table_of, values_of  # torch comes with the first round
 
     round_, fitted = evidence.round(), evidence.fitted()
-    books = books_of(round_, fitted, evidence.values(), evidence.accounts_before, evidence.answered)
+    books = books_of(round_, fitted, evidence.values(), evidence.accounts_before, evidence.answered, evidence.rounds)
     return Recomputed(values_of(round_, table_of(round_), fitted), books)
 
 
@@ -60,7 +61,7 @@ def audit(evidence: Evidence) -> list[str]:
     ]
     if again.books != evidence.books:
         found.append("credits, accounts or votes do not follow from the recorded values")
-    return found + _audit_fits(evidence, fitted, recorded)
+    return found + audit_weighings(evidence.rounds) + _audit_fits(evidence, fitted, recorded)
 
 
 def _audit_fits(evidence: Evidence, fitted: Fitted, recorded: Values) -> list[str]:

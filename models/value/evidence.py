@@ -16,9 +16,12 @@ from models.value.accounts import Books
 from models.value.collective import Collective
 from models.value.errors import EvidenceError
 from models.value.round import HASH_BYTES, Round
+from models.value.updates import Weighing, check_weighings
 from models.value.values import ADMISSION_ERRORS, Fitted, Values
 
-FORMAT = 2
+FORMAT = 3
+READABLE = (2, 3)
+"""Format 2 is that of networks without cohorts: it has no rounds."""
 DOMAIN = b"taoray.evidence1"
 
 COLUMNS = {
@@ -70,10 +73,11 @@ class Column(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array_like
     data: bytes
 
 
-class Evidence(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Evidence(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """The evidence of one validator's vote in one epoch. `columns` are those of COLUMNS.
 
-    accounts_before by uid and books in 10^-9 bit per byte; answered: uids that could be voted for.
+    accounts_before by uid and books in 10^-9 bit per byte; answered: uids that could be voted for; rounds: what is said
+    of the updates of cohorts, and decides who is paid for their versions.
     """
 
     format: int
@@ -86,6 +90,7 @@ class Evidence(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     accounts_before: dict[int, int]
     books: Books
     columns: dict[str, Column]
+    rounds: list[Weighing] = []
 
     def array(self, name: str) -> NDArray[Any]:
         """A column as a read-only array."""
@@ -161,14 +166,14 @@ class Booked(msgspec.Struct, frozen=True):
 
 
 def decode_accounts(data: bytes) -> dict[int, int]:
-    """The accounts after the epoch, of evidence of this format or of an earlier one, so that a network outlives a
+    """The accounts after the epoch, of evidence of any format, so that a network outlives a
     change of it. Raises EvidenceError where the bytes hold none.
     """
     try:
         booked = msgspec.msgpack.decode(data, type=Booked)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise EvidenceError(f"not the evidence of a vote: {error}") from error
-    return booked.books.accounts if 1 <= booked.format < FORMAT else decode_evidence(data).books.accounts
+    return booked.books.accounts if 1 <= booked.format < READABLE[0] else decode_evidence(data).books.accounts
 
 
 def encode_evidence(evidence: Evidence) -> bytes:
@@ -180,7 +185,7 @@ def decode_evidence(data: bytes) -> Evidence:
     """Raises EvidenceError where the bytes are not canonical evidence with agreeing columns and rows in range."""
     try:
         booked = msgspec.msgpack.decode(data, type=Booked)
-        if booked.format != FORMAT:
+        if booked.format not in READABLE:
             raise EvidenceError(_other_format(booked.format))
         evidence = msgspec.msgpack.decode(data, type=Evidence)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
@@ -198,8 +203,10 @@ def evidence_hash(data: bytes) -> bytes:
 
 def check_evidence(evidence: Evidence) -> None:
     """Raises EvidenceError where keys, columns, sizes or row indices do not fit together."""
-    if evidence.format != FORMAT:
+    if evidence.format not in READABLE:
         raise EvidenceError(_other_format(evidence.format))
+    if evidence.rounds and evidence.format < FORMAT:
+        raise EvidenceError(f"evidence of format {evidence.format} has no rounds of cohorts")
     if len(evidence.genesis) != HASH_BYTES or len(evidence.hotkey) != HASH_BYTES:
         raise EvidenceError(f"genesis and hotkey must have {HASH_BYTES} bytes")
     if any(amount < 0 for amount in evidence.accounts_before.values()):
@@ -214,13 +221,14 @@ def check_evidence(evidence: Evidence) -> None:
     for name, (kind, letters) in COLUMNS.items():
         _check_column(name, evidence.columns[name], np.dtype(kind).itemsize, letters, sizes)
     _check_indices(evidence, sizes)
+    check_weighings(evidence.rounds, sizes["W"])
     for name in BOOKED:
         if not (np.abs(evidence.array(name)) < LARGEST_BITS).all():
             raise EvidenceError(f"column {name} has a value that is no number of bits")
 
 
 def _other_format(found: int) -> str:
-    return f"evidence of format {found}, this version reads format {FORMAT}: audit it with the version that wrote it"
+    return f"evidence of format {found}, this version reads 2 and {FORMAT}: audit it with the version that wrote it"
 
 
 def _check_column(name: str, column: Column, item_bytes: int, letters: str, sizes: dict[str, int]) -> None:

@@ -25,6 +25,7 @@ from models.value.evidence import (
     evidence_hash,
 )
 from models.value.round import HASH_BYTES, Round
+from models.value.updates import Weighing
 from models.value.values import Valuation
 
 
@@ -52,6 +53,7 @@ def build_evidence(
     hotkey: bytes,
     seed: bytes,
     windows: WindowIds,
+    weighings: Sequence[Weighing] = (),
 ) -> Evidence:
     """Evidence of a valuation. Raises EvidenceError where the windows' ids do not fit together."""
     arrays = _round_arrays(round_) | _window_arrays(windows) | _valuation_arrays(valuation)
@@ -66,6 +68,7 @@ def build_evidence(
         answered=sorted(set(answered)),
         accounts_before=dict(sorted(accounts_before.items())),
         books=valuation.books,
+        rounds=list(weighings),
         columns=columns,
     )
     check_evidence(evidence)

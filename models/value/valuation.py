@@ -4,19 +4,26 @@ Invariants: nothing here has state; the same values follow from recorded weights
 torch is imported when a round is valued, not before.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 
 from models.value.accounts import Books, keep_books, nano
 from models.value.events import Array
 from models.value.round import Round
+from models.value.updates import Weighing, claims_by_version
 from models.value.values import Fitted, Values
 from models.value.values import Valuation as Valuation
 
 
-def evaluate(round_: Round, accounts_before: Mapping[int, int], answered: Collection[int]) -> Valuation:
-    """Value a round. Accounts by uid in 10^-9 bit per byte; `answered` are the uids that may be voted for.
+def evaluate(
+    round_: Round,
+    accounts_before: Mapping[int, int],
+    answered: Collection[int],
+    weighings: Sequence[Weighing] = (),
+) -> Valuation:
+    """Value a round. Accounts by uid in 10^-9 bit per byte; `answered` are the uids that may be voted for; `weighings`
+    say who is paid for the versions of cohorts.
 
     Accounts of uids that changed hands must have been dropped. Raises RoundError if an event has no probability at all.
     """
@@ -25,12 +32,17 @@ def evaluate(round_: Round, accounts_before: Mapping[int, int], answered: Collec
     table = table_of(round_)
     fitted = fit_round(round_, table)
     values = values_of(round_, table, fitted)
-    books = books_of(round_, fitted, values, accounts_before, answered)
+    books = books_of(round_, fitted, values, accounts_before, answered, weighings)
     return Valuation(fitted, values, books, next_collective(round_, table, fitted.admitted_A))
 
 
 def books_of(
-    round_: Round, fitted: Fitted, values: Values, accounts_before: Mapping[int, int], answered: Collection[int]
+    round_: Round,
+    fitted: Fitted,
+    values: Values,
+    accounts_before: Mapping[int, int],
+    answered: Collection[int],
+    weighings: Sequence[Weighing] = (),
 ) -> Books:
     """The integers that follow from values: credits, accounts after, votes."""
     uids = round_.uid_N[fitted.trial_T].tolist()
@@ -40,6 +52,13 @@ def books_of(
     phi_se = dict(zip(admitted, map(nano, values.new_bits_se_A.tolist()), strict=True))
     remote = round_.uid_N[fitted.remote_P].tolist()
     added = np.where(fitted.kept_P, values.remote_gain_P, 0.0).tolist()
+    claims = claims_by_version(weighings)
+    trial_T = fitted.trial_T.tolist()
+    members = {
+        uid: claims[round_.manifests[row]]
+        for uid, row in zip(uids, trial_T, strict=True)
+        if round_.manifests[row] in claims
+    }
     return keep_books(
         gain=nano(values.gain),
         gain_se=nano(values.gain_se),
@@ -49,6 +68,7 @@ def books_of(
         answered=answered,
         remote_bits=dict(zip(remote, map(nano, added), strict=True)),
         remote_bits_se=dict(zip(remote, map(nano, values.remote_gain_se_P.tolist()), strict=True)),
+        members=members,
     )
 
 

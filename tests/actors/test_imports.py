@@ -30,6 +30,8 @@ WITHOUT_TORCH = (
         "post",
         "private",
         "remote_wire",
+        "round_wire",
+        "rounds",
         "rows",
         "score_file",
         "segments",
@@ -37,7 +39,7 @@ WITHOUT_TORCH = (
     ),
     *("validator", "wire"),
 )
-PLAIN = (*WITHOUT_TORCH, "host", "miner", "scorer")
+PLAIN = (*WITHOUT_TORCH, "host", "member", "member_record", "miner", "parameters", "scorer", "teacher", "weigher")
 
 
 def modules_of(room: str) -> list[str]:

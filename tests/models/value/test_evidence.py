@@ -237,7 +237,7 @@ def test_evidence_of_earlier_epochs_still_audits():
 
 def test_of_evidence_of_the_first_format_the_accounts_are_read_and_nothing_else():
     data = recorded("evidence1.xz")
-    with pytest.raises(EvidenceError, match="evidence of format 1, this version reads format 2"):
+    with pytest.raises(EvidenceError, match="evidence of format 1, this version reads 2 and 3"):
         decode_evidence(data)
     assert decode_accounts(data) == msgspec.msgpack.decode(data, strict=False)["books"]["accounts"]
 

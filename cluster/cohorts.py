@@ -1,9 +1,7 @@
-"""Cohorts: what a network's configuration names, as the ledger knows it; and the rounds of their members.
+"""Cohorts: what the configuration names, as the ledger knows it.
 
-Invariants:
-* a cohort's first parameters come from the network's seed: its record in the home can be made again;
-* what a member sends can be read by others only when its hash stands in a final open block;
-* every step may be repeated: what a driver that was killed has done already is found done.
+Invariants: a cohort's first parameters come from the network's seed, so its record in the home can be made again; a
+cohort whose architecture or rules change is another one.
 """
 
 import hashlib
@@ -13,11 +11,9 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
-from actors.keeper import View
 from actors.miner import Job
 from cluster.config import CohortEntry
 from cluster.run import Run
-from ledger.entries import Neuron
 from models.host.architectures import Architecture
 from models.train.cohort import OuterSettings, cohort_id
 
@@ -75,28 +71,13 @@ def keep_first(run: Run, made: Mapping[str, bytes]) -> None:
 
 def first_manifests(run: Run) -> set[bytes]:
     """The versions that the configuration's cohorts began with."""
-    records = (_read(run, cohort) for cohort in run.network.cohorts)
-    return {bytes.fromhex(record.manifest) for record in records if record is not None}
+    return {bytes.fromhex(record.manifest) for _, record in read_cohorts(run)}
 
 
-def share(run: Run, view: View) -> None:
-    """Have everybody read what was committed to in the open block: payloads move from their members' folders into the
-    network's. Called when the block is final, and again by whoever goes on from it.
-    """
-    run.home.contributions.mkdir(parents=True, exist_ok=True)
-    names = {neuron.uid: run.wallets.get(neuron.hotkey, "") for neuron in view.neurons}
-    for uid, contribution in view.contributions.items():
-        shared = run.home.contributions / contribution.payload.hex()
-        if names.get(uid) and not shared.exists():
-            try:
-                (run.home.peers / names[uid] / "outbox" / contribution.payload.hex()).replace(shared)
-            except FileNotFoundError:
-                run.show.note(f"{names[uid]}'s update is gone: {contribution.payload.hex()[:16]}")
-
-
-def page_seed(close_hash: bytes, neuron: Neuron) -> bytes:
-    """From which a peer's pages of an epoch are assigned: nobody knows it before the last epoch has closed."""
-    return hashlib.blake2b(close_hash + neuron.hotkey, digest_size=32, person=b"taoray/pages").digest()
+def read_cohorts(run: Run) -> list[tuple[CohortEntry, CohortRecord]]:
+    """The configuration's cohorts, each with its record, as far as they have begun."""
+    found = [(cohort, _read(run, cohort)) for cohort in run.network.cohorts]
+    return [(cohort, record) for cohort, record in found if record is not None]
 
 
 def _read(run: Run, cohort: CohortEntry) -> CohortRecord | None:

@@ -29,6 +29,9 @@ from cluster.place.packing import Packing
 from cluster.place.ray import joined_ray
 from cluster.questions import ask_versions, draw
 from cluster.report import EpochRecord, Seconds, append_epoch, epoch_record, neuron_records
+from cluster.round_plot import draw_rounds
+from cluster.round_report import round_records
+from cluster.rounds import epoch_facts, round_facts, share, weigh
 from cluster.run import Run, Work, wallets_by_hotkey
 from cluster.sealing import make_final, seal
 from cluster.show import Quiet, Show
@@ -126,6 +129,7 @@ def _epoch(run: Run, lease: Lease) -> EpochRecord:
         work.seconds[step] = time.perf_counter() - began
     record = _record(run, work)
     append_epoch(run.home.epochs, record)
+    draw_rounds(run.home)
     run.show.epoch(record)
     return record
 
@@ -140,18 +144,21 @@ def _open(run: Run, work: Work) -> None:
 
 
 def _query(run: Run, work: Work) -> None:
+    view = run.view()
+    share(run, view)
     draw(run, work)
-    ask_versions(run, work, run.view())
+    ask_versions(run, work, view)
 
 
 def _value(run: Run, work: Work) -> None:
+    weighed = weigh(run, work, run.view())
     run.show.step("valuing the answers")
     lost = {key: f"{failure.reason}: {failure.sentence}" for key, failure in work.scored.failures.items()}
     answers = [payload[0] for payload in work.scored.payloads.values()]
     asked = {name: run.crew.validators[name] for name in work.queries}
     work.findings, failures = ask_each(
         asked,
-        lambda name, handle: handle.value.remote(work.epoch, lost, *answers),
+        lambda name, handle: handle.value.remote(work.epoch, lost, *answers, rounds=weighed.get(name, [])),
         deadline_s=run.network.deadlines.validator_s,
     )
     for name, why in failures.items():
@@ -209,6 +216,7 @@ def _record(run: Run, work: Work) -> EpochRecord:
         for name, finding in work.findings.items()
         if name in uids and uids[name].revealed_epoch == work.epoch
     }
+    rounds = round_records(round_facts(run, view), epoch_facts(run, work, view, findings))
     adapters = {n.manifest for n in view.neurons if n.manifest is not None and run.packing.is_adapter(n.manifest)}
     seconds = {step: round(work.seconds.get(step, 0.0), 3) for step in Step}
     return epoch_record(
@@ -224,5 +232,6 @@ def _record(run: Run, work: Work) -> EpochRecord:
             close=seconds[Step.OPEN] + seconds[Step.CLOSE],
         ),
         findings=findings,
-        neurons=neuron_records(view.neurons, view.stakes_rao, findings, work.epoch, adapters),
+        neurons=neuron_records(view.neurons, view.stakes_rao, findings, work.epoch, adapters, rounds),
+        rounds=rounds,
     )

@@ -7,21 +7,25 @@ from collections.abc import Mapping, Sequence
 
 from actors.dispatch import Task
 from actors.host import JobReceipt
+from actors.member import MemberJob, RoundReceipt
 from actors.miner import Job
 from actors.seam import Handle, Reference
 from cluster.place.plan import plan_hosts
-from cluster.run import Run
+from cluster.run import Run, Work
 from models.host.architectures import parameter_count
 
 
-def send_jobs(run: Run, jobs: Mapping[str, Job]) -> dict[str, JobReceipt]:
-    """Have the hosts do the jobs, each about as much; returns the receipts by peer."""
+def send_jobs(run: Run, work: Work, jobs: Mapping[str, Job | MemberJob]) -> dict[str, JobReceipt | RoundReceipt]:
+    """Have the hosts do the jobs, each about as much; returns the receipts by peer. Who has none is in
+    `work.left_out`, with the reason.
+    """
 
     def send(host: Handle, task: Task) -> Sequence[Reference]:
-        return (host.work.remote(jobs[task.key.decode()]),)
+        job = jobs[task.key.decode()]
+        return ((host.contribute if isinstance(job, MemberJob) else host.work).remote(job),)
 
-    sizes = {name: parameter_count(job.architecture) if job.architecture else 1 for name, job in jobs.items()}
-    plan = plan_hosts(sizes, run.network.placement.hosts)
+    sizes = _sizes(run)
+    plan = plan_hosts({name: sizes.get(name, 1) for name in jobs}, run.network.placement.hosts)
     done = run.crew.pool.run(
         [Task(name.encode()) for name in jobs],
         send,
@@ -30,6 +34,17 @@ def send_jobs(run: Run, jobs: Mapping[str, Job]) -> dict[str, JobReceipt]:
         deadline_s=run.network.deadlines.train_s,
         progress=run.show.advance,
     )
-    for name, failure in done.failures.items():
-        run.show.note(f"{name.decode()} is {failure.reason}: {failure.sentence}")
+    for key, failure in done.failures.items():
+        work.left_out[key.decode()] = f"{failure.reason}: {failure.sentence}"
+        run.show.note(f"{key.decode()} is {failure.reason}: {failure.sentence}")
     return {task.key.decode(): receipt for task, receipt in done.receipts.items()}
+
+
+def _sizes(run: Run) -> dict[str, int]:
+    """Parameters of the models of the configuration's cohorts and peers, by name."""
+    cohorts = {cohort.name: parameter_count(cohort.architecture) for cohort in run.network.cohorts}
+    peers = {
+        peer.name: parameter_count(peer.architecture) if peer.architecture is not None else cohorts[peer.cohort]
+        for peer in run.network.peers
+    }
+    return cohorts | peers

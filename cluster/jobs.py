@@ -7,21 +7,26 @@ Invariants:
 """
 
 import hashlib
+from collections.abc import Mapping
 from typing import Literal
 
 from actors.keeper import View
+from actors.member import MemberJob, RoundReceipt
 from actors.miner import Job
-from cluster.cohorts import first_jobs, keep_first, page_seed
+from actors.round_wire import page_seed
+from cluster.cohorts import first_jobs, keep_first
 from cluster.config import PeerEntry
 from cluster.errands import send_jobs
 from cluster.errors import ClusterError
 from cluster.queueing import queueing
 from cluster.records import records_of
+from cluster.rounds import member_jobs, round_calls
 from cluster.run import Run, Work
 from cluster.signing import coldkey_of, hotkey_of, sign_calls, waits
+from cluster.teaching import teach
 from ledger.entries import Neuron
 from ledger.errors import WalletError
-from ledger.extrinsics import Publish, Register
+from ledger.extrinsics import Call, Publish, Register
 from ledger.keys import Keypair
 from ledger.wallet import Wallet
 
@@ -39,7 +44,7 @@ def enlist(run: Run, work: Work) -> None:
     jobs = begun | {peer.name: _job(run, peer, "begin", None, b"") for peer in strangers if not peer.cohort}
     if jobs:
         run.show.step(f"making {len(jobs)} models", len(jobs))
-    made = {name: receipt.manifest for name, receipt in send_jobs(run, jobs).items()}
+    made = {name: receipt.manifest for name, receipt in send_jobs(run, work, jobs).items()}
     keep_first(run, {name: made[name] for name in begun if name in made})
     with queueing(run.home):
         extrinsics: dict[str, bytes] = {}
@@ -56,34 +61,54 @@ def enlist(run: Run, work: Work) -> None:
 
 
 def train(run: Run, work: Work, view: View) -> None:
-    """Every peer does its work; what comes of it is published in the block that opens the epoch, and valued in it."""
-    neurons = {neuron.hotkey: neuron for neuron in view.neurons}
-    jobs: dict[str, Job] = {}
-    for peer in run.network.peers:
-        neuron = neurons.get(hotkey_of(run, peer.name).public)
-        if neuron is not None and not waits(run, neuron.hotkey):
-            job = _epoch_job(run, peer, neuron, view)
-            if job is not None:
-                jobs[peer.name] = job
+    """Every peer does its work; what comes of it is published in the block that opens the epoch, and valued in it.
+
+    Members of cohorts take the step of the last round, learn, and are bound to their updates.
+    """
     submitted = _submitted(run)
-    for name, hotkey in submitted.items():
-        neuron = neurons.get(hotkey.public)
-        if neuron is not None and neuron.manifest is not None and not waits(run, neuron.hotkey):
-            jobs[name] = _submitted_job(run, name, neuron, view)
+    teaching = teach(run, work, view)
+    jobs: dict[str, Job | MemberJob] = {
+        **_own_jobs(run, view, submitted, teaching),
+        **member_jobs(run, view, teaching),
+    }
     if not jobs:
         return
     run.show.step(f"training {len(jobs)} peers", len(jobs))
-    made = send_jobs(run, jobs)
+    made = send_jobs(run, work, jobs)
+    updates = {name: receipt for name, receipt in made.items() if isinstance(receipt, RoundReceipt)}
+    work.losses = {n: r.loss_bits_per_byte for n, r in updates.items() if r.loss_bits_per_byte is not None}
+    calls: dict[str, list[Call]] = {
+        name: [Publish(manifest=receipt.manifest)] for name, receipt in made.items() if name not in updates
+    }
+    calls |= round_calls(run, work, view, updates)
     hotkeys = {name: submitted.get(name) or hotkey_of(run, name) for name in made}
     with queueing(run.home):
         meanwhile = submitted.keys() - _submitted(run).keys()
         run.submit(
             {
-                name: sign_calls(run, hotkeys[name], [Publish(manifest=receipt.manifest)])[0]
-                for name, receipt in made.items()
+                f"{name} ({type(call).__name__.lower()})": extrinsic
+                for name, own in calls.items()
                 if name not in meanwhile and not waits(run, hotkeys[name].public)
+                for call, extrinsic in zip(own, sign_calls(run, hotkeys[name], own), strict=True)
             }
         )
+
+
+def _own_jobs(run: Run, view: View, submitted: Mapping[str, Keypair], teaching: tuple[str, ...]) -> dict[str, Job]:
+    """The jobs of peers that train alone, by name."""
+    neurons = {neuron.hotkey: neuron for neuron in view.neurons}
+    jobs: dict[str, Job] = {}
+    for peer in run.network.peers:
+        neuron = neurons.get(hotkey_of(run, peer.name).public)
+        if neuron is not None and not peer.cohort and not waits(run, neuron.hotkey):
+            job = _epoch_job(run, peer, neuron, view, teaching)
+            if job is not None:
+                jobs[peer.name] = job
+    for name, hotkey in submitted.items():
+        neuron = neurons.get(hotkey.public)
+        if neuron is not None and neuron.manifest is not None and not waits(run, neuron.hotkey):
+            jobs[name] = _submitted_job(run, name, neuron, view, teaching)
+    return jobs
 
 
 def _submitted(run: Run) -> dict[str, Keypair]:
@@ -99,30 +124,38 @@ def _submitted(run: Run) -> dict[str, Keypair]:
     return {name: hotkey for name, hotkey in found.items() if name not in {peer.name for peer in run.network.peers}}
 
 
-def _submitted_job(run: Run, name: str, neuron: Neuron, view: View) -> Job:
+def _submitted_job(run: Run, name: str, neuron: Neuron, view: View, teaching: tuple[str, ...]) -> Job:
     return Job(
         peer=name,
         work="train",
         base=neuron.manifest,
         seed=_model_seed(run, name),
         strata=(),
-        page_seed=page_seed(view.close_hash, neuron),
+        page_seed=page_seed(view.close_hash, neuron.hotkey),
         settings=run.network.training,
         noise=0.0,
+        teaching=teaching,
     )
 
 
-def _epoch_job(run: Run, peer: PeerEntry, neuron: Neuron, view: View) -> Job | None:
+def _epoch_job(run: Run, peer: PeerEntry, neuron: Neuron, view: View, teaching: tuple[str, ...]) -> Job | None:
     if peer.behaviour == "still" or neuron.manifest is None:
         return None
-    seed = page_seed(view.close_hash, neuron)
+    seed = page_seed(view.close_hash, neuron.hotkey)
     if peer.behaviour == "train":
-        return _job(run, peer, "train", neuron.manifest, seed)
+        return _job(run, peer, "train", neuron.manifest, seed, teaching)
     source = next((n.manifest for n in view.neurons if run.wallets.get(n.hotkey) == peer.copies), None)
     return _job(run, peer, "copy", source, seed) if source is not None else None
 
 
-def _job(run: Run, peer: PeerEntry, work: Literal["begin", "train", "copy"], base: bytes | None, seed: bytes) -> Job:
+def _job(
+    run: Run,
+    peer: PeerEntry,
+    work: Literal["begin", "train", "copy"],
+    base: bytes | None,
+    seed: bytes,
+    teaching: tuple[str, ...] = (),
+) -> Job:
     return Job(
         peer=peer.name,
         work=work,
@@ -133,6 +166,7 @@ def _job(run: Run, peer: PeerEntry, work: Literal["begin", "train", "copy"], bas
         page_seed=seed,
         settings=run.network.training,
         noise=peer.noise,
+        teaching=teaching,
     )
 
 

@@ -121,6 +121,8 @@ def _host_settings(network: Network, home: Home, genesis: Genesis) -> HostSettin
         threads=network.placement.threads,
         capacity_bytes=network.placement.capacity_mib << 20,
         depot=network.storage.depot,
+        contributions=str(home.contributions),
+        operator=OPERATOR,
     )
 
 

@@ -87,7 +87,7 @@ def test_who_sends_the_opposite_is_left_out_and_earns_nothing(lived: tuple[Home,
     home, records = lived
     for each in rounds_of(records):
         assert "flip" not in each.taken
-        assert {member.code for member in each.members if member.name == "flip"} == {"value"}
+        assert {member.code for member in each.members if member.name == "flip"} == {"no_gain"}
     with Chain.open(home.chain) as chain:
         (row,) = chain.state.cohorts().values()
         names = {neuron.uid: neuron.name for neuron in chain.state.neurons()}

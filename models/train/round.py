@@ -11,6 +11,7 @@ import math
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from statistics import median_low
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -27,6 +28,9 @@ from models.train.update_value import BATCH, Text, UpdateValues, value_step
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
+
+LARGEST_NORM = 10.0
+"""Of the median norm: members who train alike differ by far less, and who scales an update is not paid for it."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +69,7 @@ class Check:
         text_WT: its held-out windows.
         groups_W: what each window belongs to (its document).
         pages: pages that each uid was to train on, uint8 [K, T], as many for each.
-        random_KT: as many training pages that nobody was to train on.
+        random_KT: as many training pages that nobody was to train on; without any, traces are not looked for.
         nodes: points of the quadrature.
         batch: windows of one gradient.
     """
@@ -180,7 +184,7 @@ def weigh_round(model: "PreTrainedModel", layout: Layout, round: Round, check: C
     parameters = hash_vector(after_P, layout)
     updates, refused = read_updates(round, layout, outer, parameters)
     gains: dict[int, PageGain] = {}
-    if updates:
+    if updates and len(check.random_KT):
         step = joint_step(updates, layout.size, outer, momentum_P)
         gains = page_gains(model, after_P, step, check.pages, check.random_KT)
     for uid in [uid for uid, gain in gains.items() if gain.failed]:
@@ -199,26 +203,20 @@ def read_updates(
     """The updates of a round by uid, without copies, and who is refused.
 
     Refused are, in this order: what is not there (`missing`), not what was committed to (`hash`), begins elsewhere
-    (`stale`), cannot be read (the codec's codes), or is nearly what was committed before or accepted last (`copy`).
+    (`stale`), cannot be read (the codec's codes), is 0 (`empty`), is nearly what was committed before or accepted last
+    (`copy`), or is far larger than most (`norm`).
     """
     updates: dict[int, Update] = {}
     refused: dict[int, UpdateRefused] = {}
     for committed in round.committed:
+        uid = committed.uid
         try:
-            updates[committed.uid] = read_update(
-                committed, round.payloads.get(committed.uid), layout, outer, parameters
-            )
+            updates[uid] = read_update(committed, round.payloads.get(uid), layout, outer, parameters)
         except UpdateRefused as refusal:
-            refused[committed.uid] = refusal
-    # Those accepted last come before all others, with keys that are no uid.
-    earlier = {-1 - uid: update for uid, update in readable(round.accepted, layout, outer).items()}
-    order = [*earlier, *(committed.uid for committed in round.committed if committed.uid in updates)]
-    for uid, source in near_copies({**earlier, **updates}, order).items():
-        if uid >= 0:
-            where = f"what uid {source} committed before" if source >= 0 else f"what uid {-1 - source} sent last round"
-            refused[uid] = UpdateRefused("copy", f"the update is nearly {where}")
-            del updates[uid]
-    return updates, refused
+            refused[uid] = refusal
+    refused.update(refuse_copies(round, updates, readable(round.accepted, layout, outer)))
+    refused.update(refuse_norms({uid: update for uid, update in updates.items() if uid not in refused}))
+    return {uid: update for uid, update in updates.items() if uid not in refused}, refused
 
 
 def read_update(
@@ -233,4 +231,34 @@ def read_update(
         raise UpdateRefused(
             "stale", f"the update begins at {committed.parameters.hex()[:8]}, the round at {parameters.hex()[:8]}"
         )
-    return decode(payload, layout, outer)
+    update = decode(payload, layout, outer)
+    if not update.norm:
+        raise UpdateRefused("empty", "the update is 0 everywhere")
+    return update
+
+
+def refuse_copies(
+    round: Round, updates: Mapping[int, Update], accepted: Mapping[int, Update]
+) -> dict[int, UpdateRefused]:
+    """Who sent nearly what was committed before in this round, or accepted in the last one, be it their own."""
+    # Those accepted last come before all others, with keys that are no uid.
+    earlier = {-1 - uid: update for uid, update in accepted.items()}
+    order = [*earlier, *(committed.uid for committed in round.committed if committed.uid in updates)]
+    refused: dict[int, UpdateRefused] = {}
+    for uid, source in near_copies({**earlier, **updates}, order).items():
+        if uid >= 0:
+            where = f"what uid {source} committed before" if source >= 0 else f"what uid {-1 - source} sent last round"
+            refused[uid] = UpdateRefused("copy", f"the update is nearly {where}")
+    return refused
+
+
+def refuse_norms(updates: Mapping[int, Update]) -> dict[int, UpdateRefused]:
+    """Whose update is far larger than the (lower) median one."""
+    if not updates:
+        return {}
+    usual = median_low(update.norm for update in updates.values())
+    return {
+        uid: UpdateRefused("norm", f"the update is {update.norm / usual:.3g} times as large as the median one")
+        for uid, update in updates.items()
+        if update.norm > LARGEST_NORM * usual
+    }

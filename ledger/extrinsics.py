@@ -302,8 +302,8 @@ def commitment_hash(
     evidence: bytes,
     strata: tuple[str, ...],
     members: tuple[Member, ...],
+    rounds: tuple[RoundVote, ...],
     salt: bytes,
-    rounds: tuple[RoundVote, ...] = (),
 ) -> bytes:
     """What CommitWeights carries: a hash over everything that the reveal will show, hidden by a random 32-byte salt."""
     shown = (epoch, hotkey, uids, values, evidence, strata, members, rounds, salt)

@@ -133,9 +133,9 @@ def _work(
     write_vector(standing.model, theta_P)
     manifest = put_model(standing.model, store) if standing.accepted else job.manifest
     delta_P, trained = _learn(job, standing, theta_P, before, corpus)
-    error_P = None if before is None else _unsent(job, before, standing.layout)
+    error_P = None if before is None else unsent(job, before, standing.layout)
     accumulated_P = accumulate(error_P, delta_P, job.outer)
-    payload = compress(-accumulated_P if job.behaviour == "flip" else accumulated_P, standing.layout, job.outer)
+    payload = compress(accumulated_P, standing.layout, job.outer)
     receipt = Receipt(
         round=1 if before is None else before.receipt.round + 1,
         previous=b"" if before is None else before.receipt.payload,
@@ -173,10 +173,11 @@ def _learn(
         steps_done=before.receipt.steps_done if before is not None and state else 0,
         teaching=load_teaching(job.teaching, strata),
     )
-    return theta_P - read_vector(standing.model), trained
+    delta_P = theta_P - read_vector(standing.model)
+    return -delta_P if job.behaviour == "flip" else delta_P, trained
 
 
-def _unsent(job: MemberJob, before: MemberRecord, layout: Layout) -> Vector:
+def unsent(job: MemberJob, before: MemberRecord, layout: Layout) -> Vector:
     """What stays of the last round: all of it, if its update came into no block."""
     if job.committed != before.receipt.payload:
         return before.accumulated_P

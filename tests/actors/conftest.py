@@ -66,7 +66,7 @@ def make_job(peer: str, base: bytes | None, work: str, page_seed: bytes = bytes(
     )
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_job_of() -> Callable[..., Job]:
     """`make_job`, for tests."""
     return make_job
@@ -104,6 +104,7 @@ class PlainNetwork:
                 device="cpu",
                 threads=1,
                 capacity_bytes=1 << 26,
+                contributions=str(folder / "contributions"),
             )
         )
 
@@ -253,6 +254,12 @@ class PlainNetwork:
     def close(self) -> None:
         for holder in (self.keeper, *self.validators.values()):
             holder.close()
+
+
+@pytest.fixture(scope="session")
+def plain_network() -> type[PlainNetwork]:
+    """The class, for tests that found networks of their own."""
+    return PlainNetwork
 
 
 @pytest.fixture(scope="session")

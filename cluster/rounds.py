@@ -96,6 +96,41 @@ def share(run: Run, view: View) -> None:
                 run.show.note(f"{names[uid]}'s update is gone: {contribution.payload.hex()[:16]}")
 
 
+def round_request(run: Run, view: View, cohort: CohortEntry, record: CohortRecord) -> WeighRequest | None:
+    """What is to be weighed; None where the ledger knows nothing of the cohort."""
+    name = bytes.fromhex(record.id)
+    row = view.cohorts.get(name)
+    own = sorted((each.place, uid, each) for uid, each in view.contributions.items() if each.cohort == name)
+    if row is None and not own:
+        return None
+    manifest, parameters, accepted = _begins_at(record, row)
+    hotkeys = {neuron.uid: neuron.hotkey for neuron in view.neurons}
+    strata = {peer.name: peer.strata for peer in run.network.peers}
+    return WeighRequest(
+        cohort=name,
+        first=bytes.fromhex(record.manifest),
+        manifest=manifest,
+        parameters=parameters,
+        accepted=accepted,
+        outer=cohort.outer,
+        entrants=tuple(
+            Entrant(
+                uid=uid,
+                parameters=each.parameters,
+                payload=each.payload,
+                page_seed=page_seed(view.previous_close_hash, hotkeys[uid]),
+                strata=strata.get(run.wallets.get(hotkeys[uid], ""), ()),
+            )
+            for _, uid, each in own
+        ),
+        windows=cohort.windows,
+        nodes=cohort.nodes,
+        check_pages=cohort.check_pages,
+        pages=run.network.training.pages,
+        page_bytes=run.network.training.page_bytes,
+    )
+
+
 def weigh(run: Run, work: Work, view: View) -> dict[str, list[WeighAnswer]]:
     """Have the rounds of this epoch weighed with each validator's windows; by validator. Who has no answer has no vote
     on that round.
@@ -103,7 +138,7 @@ def weigh(run: Run, work: Work, view: View) -> dict[str, list[WeighAnswer]]:
     rounds = [
         (cohort, record, request)
         for cohort, record in read_cohorts(run)
-        if (request := _request(run, view, cohort, record))
+        if (request := round_request(run, view, cohort, record))
     ]
     asked = {
         Task(f"{validator} {cohort.name}".encode()): (validator, request)
@@ -130,7 +165,7 @@ def weigh(run: Run, work: Work, view: View) -> dict[str, list[WeighAnswer]]:
     )
     for key, failure in done.failures.items():
         validator, _, cohort = key.decode().partition(" ")
-        run.show.note(f"{validator} has no weights of {cohort}'s round: {failure.reason}: {failure.sentence}")
+        run.show.note(f"{cohort}'s round is not weighed for {validator}: {failure.reason}: {failure.sentence}")
     answers: dict[str, list[WeighAnswer]] = {}
     for task, answer in done.receipts.items():
         answers.setdefault(asked[task][0], []).append(answer)
@@ -174,38 +209,3 @@ def _begins_at(record: CohortRecord, row: Cohort | None) -> tuple[bytes, bytes |
     if row is None:
         return bytes.fromhex(record.manifest), None, ()
     return row.manifest, row.parameters, tuple((each.uid, each.payload) for each in row.accepted)
-
-
-def _request(run: Run, view: View, cohort: CohortEntry, record: CohortRecord) -> WeighRequest | None:
-    """What is to be weighed; None where the ledger knows nothing of the cohort."""
-    name = bytes.fromhex(record.id)
-    row = view.cohorts.get(name)
-    own = sorted((each.place, uid, each) for uid, each in view.contributions.items() if each.cohort == name)
-    if row is None and not own:
-        return None
-    manifest, parameters, accepted = _begins_at(record, row)
-    hotkeys = {neuron.uid: neuron.hotkey for neuron in view.neurons}
-    strata = {peer.name: peer.strata for peer in run.network.peers}
-    return WeighRequest(
-        cohort=name,
-        first=bytes.fromhex(record.manifest),
-        manifest=manifest,
-        parameters=parameters,
-        accepted=accepted,
-        outer=cohort.outer,
-        entrants=tuple(
-            Entrant(
-                uid=uid,
-                parameters=each.parameters,
-                payload=each.payload,
-                page_seed=page_seed(view.previous_close_hash, hotkeys[uid]),
-                strata=strata.get(run.wallets.get(hotkeys[uid], ""), ()),
-            )
-            for _, uid, each in own
-        ),
-        windows=cohort.windows,
-        nodes=cohort.nodes,
-        check_pages=cohort.check_pages,
-        pages=run.network.training.pages,
-        page_bytes=run.network.training.page_bytes,
-    )

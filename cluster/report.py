@@ -96,7 +96,7 @@ class RoundRecord(Struct, frozen=True, kw_only=True):
         parameters, manifest: of θ, where the round began; empty where nobody could say.
         bits_per_byte: of θ on held-out text, once it is published as a version.
         loss_bits_per_byte: mean training loss of the members in this round.
-        tokens: bytes of text that members have trained on, in all rounds so far.
+        tokens: bytes of text that was given to those who sent updates, in all rounds so far; 0: no round has begun.
         sent_bytes, dense_bytes: of this round's updates, and what they would have as float32.
         sent_bytes_so_far, dense_bytes_so_far: of all rounds.
         path_bits, measured_bits: of the step of all contributions: the sum of their values, and how much fewer bits

@@ -1,4 +1,4 @@
-"""The figure of a network's cohorts: bits per byte over the text that their members have trained on.
+"""The figure of a network's cohorts: bits per byte over the text that their members were given.
 
 Invariants: everything in it stands in the records of the epochs; the file is whole or the one before it.
 """
@@ -23,7 +23,7 @@ def draw_rounds(home: Home) -> Path | None:
     """Draw the rounds of all epochs of a home, and return the figure's path; None where there were none. Raises
     OSError.
     """
-    records = [record for record in read_epochs(home.epochs) if record.rounds]
+    records = [record for record in read_epochs(home.epochs) if any(each.tokens for each in record.rounds)]
     if not records:
         return None
     draw_curves(records, home.rounds_plot)
@@ -43,7 +43,7 @@ def draw_curves(records: Sequence[EpochRecord], path: Path) -> None:
     above.set_ylabel("bits per byte, less is better")
     above.legend(frameon=False, fontsize=9)
     _draw_contributions(below, records)
-    below.set_xlabel("bytes of text that the members have trained on")
+    below.set_xlabel("bytes of text that was given to those who sent updates")
     below.xaxis.set_major_formatter(lambda tokens, _: f"{tokens / 1e6:g} M")
     for axes in (above, below):
         axes.spines[["top", "right"]].set_visible(False)

@@ -15,8 +15,11 @@ class Terminal(Bar):
         """An epoch is closed."""
         self._console.print(neuron_table(record))
         for round_ in record.rounds:
-            self._console.print(round_table(round_))
-            self._console.print(round_line(round_), highlight=False)
+            if round_.tokens:
+                self._console.print(round_table(round_))
+                self._console.print(round_line(round_), highlight=False)
+            else:
+                self._console.print(f"cohort {round_.cohort} begins with the next epoch\n", highlight=False)
         self._console.print(epoch_line(record), highlight=False)
 
     def summary(self, report: taoray.RunReport) -> None:

@@ -221,10 +221,12 @@ def test_records_and_figure_are_kept_in_the_home(epochs: list[EpochRecord], tmp_
     assert draw_rounds(home) is None
     alone = replace(epochs[0], rounds=())
     append_epoch(home.epochs, alone)
+    unbegun = replace(epochs[0], rounds=(replace(epochs[0].rounds[0], tokens=0),))
+    append_epoch(home.epochs, unbegun)
     assert draw_rounds(home) is None
     for epoch in epochs:
         append_epoch(home.epochs, epoch)
-    assert read_epochs(home.epochs) == [alone, *epochs]
+    assert read_epochs(home.epochs) == [alone, unbegun, *epochs]
     assert draw_rounds(home) == home.rounds_plot
     assert home.rounds_plot.read_bytes().startswith(b"\x89PNG")
     assert [path.name for path in tmp_path.iterdir() if "new" in path.name] == []

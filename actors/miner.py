@@ -20,9 +20,9 @@ from models.store import Store
 from models.text.corpus import Corpus
 from models.text.windows import draw_pages
 from models.train.distil import load_teaching
-from models.train.local import perturb, train_steps
-from models.train.optimizer import load_optimizer, save_optimizer
+from models.train.local import perturb, train_folder
 from models.train.settings import TrainSettings
+from models.train.sharded import train_sharded
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -87,18 +87,17 @@ def make_version(job: Job, *, store: Store, corpus: Corpus, folder: Path, device
         raise ModelRefused(
             "tokenizer", f"the version that {job.peer} is to {job.work} reads tokens, training is by bytes"
         )
-    model = load_model(folder_of_base, device)
     if job.work == "copy":
+        model = load_model(folder_of_base, device)
         perturb(model, job.noise, int.from_bytes(job.page_seed[:8], "little"))
         return Made(put_model(model, store), None)
-    return _trained(job, job.base, model, store=store, corpus=corpus, folder=folder)
+    return _trained(job, folder_of_base, store=store, corpus=corpus, folder=folder, device=device)
 
 
-def _trained(job: Job, base: bytes, model: "PreTrainedModel", *, store: Store, corpus: Corpus, folder: Path) -> Made:
-    kept = folder / f"{base.hex()}.safetensors"
-    state, steps_done = load_optimizer(kept) if kept.exists() else (None, 0)
+def _trained(job: Job, source: Path, *, store: Store, corpus: Corpus, folder: Path, device: str) -> Made:
+    assert job.base is not None
     strata = corpus.known_strata(job.strata) or None
-    pages = draw_pages(
+    pages_PT = draw_pages(
         corpus,
         job.page_seed,
         strata=strata,
@@ -106,14 +105,27 @@ def _trained(job: Job, base: bytes, model: "PreTrainedModel", *, store: Store, c
         page_bytes=job.settings.page_bytes,
     )
     teaching = load_teaching(job.teaching, strata)
-    result = train_steps(model, state, pages, job.settings, steps_done=steps_done, teaching=teaching)
-    manifest = put_model(model, store)
     folder.mkdir(parents=True, exist_ok=True)
-    save_optimizer(folder / f"{manifest.hex()}.safetensors", result.optimizer_state, result.steps_done)
+    state, next_state = folder / f"{job.base.hex()}.safetensors", folder / "next.safetensors"
+    with tempfile.TemporaryDirectory(prefix="taoray-") as scratch:
+        target = Path(scratch) / "model"
+        train = train_sharded if job.settings.processes > 1 else train_folder
+        loss_bits_per_byte = train(
+            source,
+            target,
+            state if state.exists() else None,
+            next_state,
+            pages_PT,
+            job.settings,
+            device=device,
+            teaching=teaching,
+        ).loss_bits_per_byte
+        manifest = store.put_folder(target).hash
+    next_state.replace(folder / f"{manifest.hex()}.safetensors")
     for other in folder.glob("*.safetensors"):
-        if other.stem not in (manifest.hex(), base.hex()):
+        if other.stem not in (manifest.hex(), job.base.hex()):
             other.unlink(missing_ok=True)
-    return Made(manifest, result.loss_bits_per_byte)
+    return Made(manifest, loss_bits_per_byte)
 
 
 def put_model(model: "PreTrainedModel", store: Store) -> bytes:

@@ -286,6 +286,7 @@ def _check(network: Network) -> None:
     if len(entries) > network.ledger.max_uids:
         raise ConfigurationError("ledger.max_uids", f"is {network.ledger.max_uids}, below the {len(entries)} neurons")
     _check_panel(network)
+    _check_processes(network)
     _check_cohorts(network)
     cohorts = {cohort.name for cohort in network.cohorts}
     peers = {peer.name: peer for peer in network.peers}
@@ -303,6 +304,15 @@ def _check(network: Network) -> None:
             raise ConfigurationError(f"peers[{index}].copies", 'goes with behaviour = "copy", and with nothing else')
         if peer.copies and (peer.copies not in peers or peer.copies == peer.name):
             raise ConfigurationError(f"peers[{index}].copies", f"{peer.copies!r} is no other peer of this network")
+
+
+def _check_processes(network: Network) -> None:
+    processes, gpus = network.training.processes, network.placement.gpus_per_host
+    if gpus > 1 and gpus % 1:
+        raise ConfigurationError("placement.gpus_per_host", f"is {gpus}; expected a whole number above 1, or a share")
+    if network.training.batch % processes or (network.placement.device == "cuda" and gpus < processes > 1):
+        sentence = f"is {processes}; expected what divides training.batch, and on cuda at most placement.gpus_per_host"
+        raise ConfigurationError("training.processes", sentence)
 
 
 def _check_cohorts(network: Network) -> None:

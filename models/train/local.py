@@ -7,8 +7,10 @@ as it was; a model whose loss is not finite is never handed on. P pages of T byt
 """
 
 import math
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -17,8 +19,9 @@ import torch
 from torch.nn import functional
 
 from models.errors import TrainingError
+from models.host.folders import load_model, save_model
 from models.train.distil import Teaching, divergence
-from models.train.optimizer import OptimizerState, restore_state, state_of
+from models.train.optimizer import OptimizerState, load_optimizer, restore_state, save_optimizer, state_of
 from models.train.settings import TrainSettings
 
 if TYPE_CHECKING:
@@ -75,6 +78,33 @@ def train_steps(
     return TrainResult(bits_of(loss, settings), steps_done + settings.steps, state_of(optimizer, model))
 
 
+def train_folder(
+    source: Path,
+    target: Path,
+    state: Path | None,
+    target_state: Path,
+    pages_PT: npt.NDArray[np.uint8],
+    settings: TrainSettings,
+    *,
+    device: str,
+    teaching: Teaching | None = None,
+) -> TrainResult:
+    """`train_steps` from a folder and a file to a folder and a file.
+
+    Args:
+        source: folder of the model; target: a new folder for what comes of it.
+        state: file of the optimizer's state; None to begin. target_state: file for what comes of it.
+
+    Raises as `train_steps`, and ModelRefused where the folder is no model.
+    """
+    model = load_model(source, device)
+    before, steps_done = (None, 0) if state is None else load_optimizer(state)
+    result = train_steps(model, before, pages_PT, settings, steps_done=steps_done, teaching=teaching)
+    save_model(model, target)
+    save_optimizer(target_state, result.optimizer_state, result.steps_done)
+    return result
+
+
 def take_steps(
     model: "PreTrainedModel",
     optimizer: torch.optim.Optimizer,
@@ -113,19 +143,36 @@ def bits_of(loss: "Tensor", settings: TrainSettings) -> float:
 @contextmanager
 def learning(model: "PreTrainedModel", settings: TrainSettings) -> Iterator[None]:
     """The model in train mode, as the settings say; afterwards in eval mode and as it was."""
-    loaded: Any = model
-    try:
-        if settings.gradient_checkpointing:
-            loaded.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
-    except ValueError as error:
-        raise TrainingError(f"gradient_checkpointing: {error}") from None
+    if settings.gradient_checkpointing:
+        _forget_activations(model)
     model.train()
     try:
         yield
     finally:
         model.train(False)
         if settings.gradient_checkpointing:
-            loaded.gradient_checkpointing_disable()
+            loaded: Any = model
+            with _quietly():
+                loaded.gradient_checkpointing_disable()
+            loaded.disable_input_require_grads()
+
+
+def _forget_activations(model: "PreTrainedModel") -> None:
+    """Have each layer's activations computed again for the backward pass."""
+    loaded: Any = model
+    try:
+        with _quietly():
+            loaded.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+    except ValueError as error:
+        raise TrainingError(f"gradient_checkpointing: {error}") from None
+
+
+@contextmanager
+def _quietly() -> Iterator[None]:
+    """Without transformers' word that from 6 on these methods have another name, which its first 5.x have not."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)
+        yield
 
 
 def make_optimizer(

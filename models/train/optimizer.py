@@ -31,13 +31,21 @@ def state_of(optimizer: torch.optim.Optimizer, model: "nn.Module") -> OptimizerS
 
 def restore_state(optimizer: torch.optim.Optimizer, model: "nn.Module", state: OptimizerState) -> None:
     """Give a fresh optimizer a state. Raises TrainingError where it is not this model's."""
+    check_state(model, state)
+    for name, parameter in model.named_parameters():
+        for moment in MOMENTS:
+            # The fused kernel wants the step beside the parameter.
+            found = state[f"{name}/{moment}"].to(parameter.device, torch.float32, copy=True)
+            optimizer.state[parameter][moment] = found
+
+
+def check_state(model: "nn.Module", state: OptimizerState) -> None:
+    """Raise TrainingError where a state is not this model's."""
     for name, parameter in model.named_parameters():
         for moment in MOMENTS:
             found = state.get(f"{name}/{moment}")
             if found is None or found.shape != (() if moment == "step" else parameter.shape):
                 raise TrainingError(f"the optimizer's state has no {moment} that fits {name}: it is another model's")
-            # The fused kernel wants the step beside the parameter.
-            optimizer.state[parameter][moment] = found.to(parameter.device, torch.float32, copy=True)
 
 
 def save_optimizer(path: Path, state: OptimizerState, steps_done: int) -> None:

@@ -62,6 +62,8 @@ def test_overrides_reach_every_kind_of_field(tiny_toml: Path) -> None:
         ("ledger.max_uids=3", "ledger.max_uids"),
         ("validators=[]", "validators"),
         ("placement.device='tpu'", "placement.device"),
+        ("placement.gpus_per_host=1.5", "placement.gpus_per_host"),
+        ("training.processes=3", "training.processes"),
         ("query", "--set query"),
     ],
 )

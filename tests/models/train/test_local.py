@@ -1,3 +1,4 @@
+import msgspec
 import numpy as np
 import pytest
 import torch
@@ -60,6 +61,18 @@ def test_two_rounds_are_one_long_round(llama, text_BT):
     done = train_steps(llama, half.optimizer_state, pages_PT[4:], last, steps_done=half.steps_done)
     assert done.steps_done == 3
     assert same(weights_of(whole), weights_of(llama))
+
+
+@pytest.mark.parametrize("kind", sorted(KINDS))
+def test_activations_that_are_computed_again_are_the_same(text_BT, kind):
+    trained = []
+    for again in (False, True):
+        settings = msgspec.structs.replace(SETTINGS, gradient_checkpointing=again)
+        model = build_model(Architecture(kind, 16, 2, 2, context=64), 1)
+        train_steps(model, None, text_BT, settings, steps_done=0)
+        assert not any(getattr(module, "gradient_checkpointing", False) for module in model.modules())
+        trained.append(weights_of(model))
+    assert same(*trained)
 
 
 def test_a_loss_that_is_not_finite_is_never_handed_on(llama, text_BT):

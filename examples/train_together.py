@@ -14,11 +14,14 @@ NETWORK = Path(__file__).parents[1] / "ray_configs" / "cohort.toml"
 
 
 def main() -> None:
-    """Three rounds: updates of the first are applied in the second, and pay from then on."""
+    """Members register in the first epoch and send their first updates in the second; the third applies them."""
     folder = Path(sys.argv[1]) if len(sys.argv) > 1 else Path("taoray-home")
     run = taoray.launch(NETWORK, epochs=3, home=folder / "choir", overrides=["training.steps=12"])
     for record in run.epochs:
         for round_ in record.rounds:
+            if not round_.tokens:
+                print(f"epoch {record.epoch}: {round_.cohort} begins with the next")
+                continue
             print(f"epoch {record.epoch}: {round_.sent_bytes:,} bytes sent instead of {round_.dense_bytes:,}")
             for member in round_.members:
                 value = "nothing" if member.bits is None else f"{member.bits:+.5f} bits per byte"

@@ -8,6 +8,7 @@ from msgspec.structs import replace
 from rich.console import Console
 
 from actors.ballot import ContributionFinding, Finding, NeuronFinding, RoundFinding
+from cluster.cli.progress import Terminal
 from cluster.cli.tables import cohort_table, neuron_table, round_line, round_table
 from cluster.home import Home
 from cluster.report import EpochRecord, Seconds, append_epoch, epoch_record, neuron_records, read_epochs
@@ -253,3 +254,14 @@ def test_status_names_cohorts_as_the_home_does(tmp_path: Path) -> None:
     console = Console(file=io.StringIO(), width=80)
     console.print(cohort_table((known, unknown)))
     assert "0.05000   yes" in console.file.getvalue()  # type: ignore[attr-defined]
+
+
+def test_the_terminal_shows_rounds_that_have_begun(
+    epochs: list[EpochRecord], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    with Terminal() as terminal:
+        terminal.epoch(replace(epochs[0], rounds=(replace(epochs[0].rounds[0], tokens=0),)))
+        assert "cohort bytes begins with the next epoch" in capsys.readouterr().err
+        terminal.epoch(epochs[0])
+        assert "no_gain: it is not worth" in capsys.readouterr().err

@@ -311,8 +311,7 @@ def _check_processes(network: Network) -> None:
     if gpus > 1 and gpus % 1:
         raise ConfigurationError("placement.gpus_per_host", f"is {gpus}; expected a whole number above 1, or a share")
     if network.training.batch % processes or (network.placement.device == "cuda" and gpus < processes > 1):
-        sentence = f"is {processes}; expected what divides training.batch, and on cuda at most placement.gpus_per_host"
-        raise ConfigurationError("training.processes", sentence)
+        raise ConfigurationError("training.processes", f"is {processes}: it divides batch, and each has a GPU on cuda")
 
 
 def _check_cohorts(network: Network) -> None:

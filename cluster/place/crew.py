@@ -21,6 +21,7 @@ from cluster.calls import ask_each
 from cluster.config import OPERATOR, Network
 from cluster.errors import ClusterError
 from cluster.home import Home
+from cluster.place.gpus import missing_gpus
 from cluster.place.plan import host_names
 from ledger.genesis import Genesis
 
@@ -82,8 +83,10 @@ def start_crew(network: Network, home: Home, genesis: Genesis, *, host_class: ty
         deadline_s=network.deadlines.start_s,
     )
     if failures:
-        reasons = "; ".join(f"{name} ({why})" for name, why in sorted(failures.items()))
-        raise ClusterError(f"did not start: {reasons}")
+        reasons = [f"{name} ({why})" for name, why in sorted(failures.items())]
+        node_gpus = [node["Resources"].get("GPU", 0.0) for node in ray.nodes() if node["Alive"]]
+        lacking = missing_gpus(network.placement, node_gpus)
+        raise ClusterError(f"did not start: {'; '.join([*reasons, lacking] if lacking else reasons)}")
     pool = Pool(hosts, lambda: start_host(QUARANTINE))
     return Crew(keeper, validators, pool, gateways.get("gateway"))
 

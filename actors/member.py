@@ -127,7 +127,13 @@ def _work(
     device: str,
 ) -> MemberRecord:
     standing = load_standing(
-        job.manifest, job.parameters, dict(job.accepted), store=store, contributions=contributions, device=device
+        job.manifest,
+        job.parameters,
+        dict(job.accepted),
+        job.outer,
+        store=store,
+        contributions=contributions,
+        device=device,
     )
     theta_P, _ = next_parameters(standing.theta_P, standing.layout, standing.accepted, job.outer)
     write_vector(standing.model, theta_P)

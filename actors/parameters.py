@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING
 from models.errors import StoreError
 from models.host.folders import load_model
 from models.store import Store
+from models.train.cohort import OuterSettings
 from models.train.compression import payload_hash
 from models.train.layout import Layout, Vector, hash_vector, layout_of, read_vector
+from models.train.payload import payload_bytes
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -39,6 +41,7 @@ def load_standing(
     manifest: bytes,
     parameters: bytes | None,
     accepted: Mapping[int, bytes],
+    outer: OuterSettings,
     *,
     store: Store,
     contributions: Path,
@@ -60,7 +63,7 @@ def load_standing(
     layout, theta_P = layout_of(model), read_vector(model)
     if parameters is not None and hash_vector(theta_P, layout) != parameters:
         raise StoreError(f"version {manifest.hex()} does not hold the parameters {parameters.hex()} of the ledger")
-    found = read_payloads(contributions, accepted)
+    found = read_payloads(contributions, accepted, payload_bytes(layout, outer.keep))
     found = {uid: payload for uid, payload in found.items() if payload_hash(payload) == accepted[uid]}
     if missing := sorted(accepted.keys() - found.keys()):
         names = ", ".join(accepted[uid].hex()[:16] for uid in missing)
@@ -68,10 +71,14 @@ def load_standing(
     return Standing(model, layout, theta_P, found)
 
 
-def read_payloads(folder: Path, hashes: Mapping[int, bytes]) -> dict[int, bytes]:
-    """What is in a folder under these hashes, by uid, unchecked; what is absent is left out."""
+def read_payloads(folder: Path, hashes: Mapping[int, bytes], size: int) -> dict[int, bytes]:
+    """What is in a folder under these hashes, by uid, unchecked; what is absent is left out.
+
+    Args:
+        size: bytes of a payload of this cohort; of a longer file one byte more is read, which shows that it is longer.
+    """
     found = {}
     for uid, digest in hashes.items():
-        with suppress(FileNotFoundError):
-            found[uid] = (folder / digest.hex()).read_bytes()
+        with suppress(FileNotFoundError), (folder / digest.hex()).open("rb") as file:
+            found[uid] = file.read(size + 1)
     return found

@@ -19,6 +19,7 @@ from models.store import Store
 from models.text.corpus import Bytes, Corpus
 from models.text.windows import draw_pages
 from models.train.layout import write_vector
+from models.train.payload import payload_bytes
 from models.train.round import Check, Committed, Round, weigh_round
 from models.train.update_value import BATCH, UpdateValues
 
@@ -36,6 +37,7 @@ def weigh(
         request.manifest,
         request.parameters,
         dict(request.accepted),
+        request.outer,
         store=store,
         contributions=contributions,
         device=device,
@@ -46,7 +48,11 @@ def weigh(
         theta_P=standing.theta_P,
         accepted=standing.accepted,
         committed=[Committed(each.uid, each.parameters, each.payload) for each in request.entrants],
-        payloads=read_payloads(contributions, {each.uid: each.payload for each in request.entrants}),
+        payloads=read_payloads(
+            contributions,
+            {each.uid: each.payload for each in request.entrants},
+            payload_bytes(standing.layout, request.outer.keep),
+        ),
     )
     check = Check(
         text_WT=query.text_WT[window_W],

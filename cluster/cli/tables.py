@@ -182,7 +182,14 @@ def metagraph_table(rows: Sequence[dict[str, Any]], measured: Mapping[int, Epoch
             bits(neuron.bits_per_byte if neuron else None),
             neuron.status if neuron else "·",
         )
-    table.caption = reasons(found.values())
+    cohorts = [
+        f"{row['name']} in cohort {row['cohort'][:8]}: sum {row['update_sum_nano'] / 10**9:.5f}, update "
+        + ("taken" if row["update_accepted"] else "not taken")
+        for row in rows
+        if row.get("cohort")
+    ]
+    caption = [reasons(neuron for neuron in found.values() if neuron.kind != "cohort"), escape("\n".join(cohorts))]
+    table.caption = "\n".join(filter(None, caption)) or None
     return table
 
 

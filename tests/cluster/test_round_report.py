@@ -9,7 +9,7 @@ from rich.console import Console
 
 from actors.ballot import ContributionFinding, Finding, NeuronFinding, RoundFinding
 from cluster.cli.progress import Terminal
-from cluster.cli.tables import cohort_table, neuron_table, round_line, round_table
+from cluster.cli.tables import cohort_table, metagraph_table, neuron_table, round_line, round_table
 from cluster.home import Home
 from cluster.report import EpochRecord, Seconds, append_epoch, epoch_record, neuron_records, read_epochs
 from cluster.round_plot import draw_rounds
@@ -265,3 +265,25 @@ def test_the_terminal_shows_rounds_that_have_begun(
         assert "cohort bytes begins with the next epoch" in capsys.readouterr().err
         terminal.epoch(epochs[0])
         assert "no_gain: it is not worth" in capsys.readouterr().err
+
+
+def test_the_metagraph_says_what_the_ledger_has_of_members(epochs: list[EpochRecord]) -> None:
+    none = {"epoch": 3, "height": 9, "stake_rao": 0, "emission_rao": 0} | dict.fromkeys(
+        ("incentive_q31", "dividends_q31", "validator_trust_q31"), 0
+    )
+    rows = [
+        none
+        | {"uid": neuron.uid, "name": neuron.name, "hotkey": neuron.hotkey}
+        | {
+            "cohort": NAME.hex() if neuron.kind == "cohort" else None,
+            "update_accepted": neuron.status == "ok",
+            "update_sum_nano": 50_000_000,
+        }
+        for neuron in epochs[-1].neurons
+    ]
+    console = Console(file=io.StringIO(), width=80)
+    console.print(metagraph_table(rows, {3: epochs[-1]}))
+    shown = console.file.getvalue()  # type: ignore[attr-defined]
+    assert "ada in cohort 63636363: sum 0.05000, update taken" in shown
+    assert "flip in cohort 63636363: sum 0.05000, update not taken" in shown
+    assert "alone in cohort" not in shown

@@ -7,28 +7,34 @@ Invariants:
 """
 
 import hashlib
+import tempfile
 import time
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import msgspec
 import numpy as np
 
 from actors.member_record import MemberRecord, MemberRecords, Receipt
 from actors.miner import put_model
-from actors.parameters import Standing, load_standing
+from actors.parameters import load_standing
 from models.errors import UpdateRefused
+from models.host.folders import load_model, save_model
 from models.store import Store
-from models.text.corpus import Corpus
+from models.text.corpus import Bytes, Corpus
 from models.text.windows import draw_pages
 from models.train.cohort import OuterSettings
 from models.train.compression import accumulate, compress, decode, keep_error, payload_hash
-from models.train.distil import load_teaching
+from models.train.distil import Teaching, load_teaching
 from models.train.layout import Layout, Vector, hash_vector, read_vector, write_vector
 from models.train.local import TrainResult, train_steps
-from models.train.optimizer import OptimizerState
+from models.train.optimizer import OptimizerState, load_optimizer, save_optimizer
 from models.train.round import next_parameters
 from models.train.settings import TrainSettings
+from models.train.sharded import train_sharded
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 Behaviour = Literal["train", "still", "flip", "noise"]
 """`still` sends nothing but zeros, `noise` what it has not learnt, `flip` the opposite of what it learnt."""
@@ -138,7 +144,7 @@ def _work(
     theta_P, _ = next_parameters(standing.theta_P, standing.layout, standing.accepted, job.outer)
     write_vector(standing.model, theta_P)
     manifest = put_model(standing.model, store) if standing.accepted else job.manifest
-    delta_P, trained = _learn(job, standing, theta_P, before, corpus)
+    delta_P, trained = _learn(job, standing.model, theta_P, before, corpus, device)
     error_P = None if before is None else unsent(job, before, standing.layout)
     accumulated_P = accumulate(error_P, delta_P, job.outer)
     payload = compress(accumulated_P, standing.layout, job.outer)
@@ -157,9 +163,14 @@ def _work(
 
 
 def _learn(
-    job: MemberJob, standing: Standing, theta_P: Vector, before: MemberRecord | None, corpus: Corpus
+    job: MemberJob,
+    model: "PreTrainedModel",
+    theta_P: Vector,
+    before: MemberRecord | None,
+    corpus: Corpus,
+    device: str,
 ) -> tuple[Vector, TrainResult | None]:
-    """The pseudo-gradient Δ = θ − θ_local, and the training that led to it; a cheat's own."""
+    """The pseudo-gradient Δ = θ − θ_local, and the training that led to it; a cheat's own. `model` has θ."""
     if job.behaviour == "still":
         return np.zeros_like(theta_P), None
     if job.behaviour == "noise":
@@ -170,17 +181,38 @@ def _learn(
     pages_PT = draw_pages(
         corpus, job.page_seed, strata=strata, pages=job.settings.pages, page_bytes=job.settings.page_bytes
     )
+    teaching = load_teaching(job.teaching, strata)
     state = before.optimizer if before is not None and before.optimizer else None
-    trained = train_steps(
-        standing.model,
-        state,
-        pages_PT,
-        job.settings,
-        steps_done=before.receipt.steps_done if before is not None and state else 0,
-        teaching=load_teaching(job.teaching, strata),
-    )
-    delta_P = theta_P - read_vector(standing.model)
+    steps_done = before.receipt.steps_done if before is not None and state else 0
+    if job.settings.processes > 1:
+        trained = _train_sharded(model, state, steps_done, pages_PT, job.settings, device, teaching)
+    else:
+        trained = train_steps(model, state, pages_PT, job.settings, steps_done=steps_done, teaching=teaching)
+    delta_P = theta_P - read_vector(model)
     return -delta_P if job.behaviour == "flip" else delta_P, trained
+
+
+def _train_sharded(
+    model: "PreTrainedModel",
+    state: OptimizerState | None,
+    steps_done: int,
+    pages_PT: Bytes,
+    settings: TrainSettings,
+    device: str,
+    teaching: Teaching | None,
+) -> TrainResult:
+    """`train_steps` in several processes: between them and this one the model goes through a folder."""
+    with tempfile.TemporaryDirectory(prefix="taoray-") as folder:
+        scratch = Path(folder)
+        save_model(model, scratch / "theta")
+        before, after = scratch / "before.safetensors", scratch / "after.safetensors"
+        if state is not None:
+            save_optimizer(before, state, steps_done)
+        source, target = scratch / "theta", scratch / "local"
+        kept = None if state is None else before
+        done = train_sharded(source, target, kept, after, pages_PT, settings, device=device, teaching=teaching)
+        write_vector(model, read_vector(load_model(target)))
+        return TrainResult(done.loss_bits_per_byte, done.steps_done, load_optimizer(after)[0])
 
 
 def unsent(job: MemberJob, before: MemberRecord, layout: Layout) -> Vector:

@@ -302,6 +302,21 @@ def test_the_same_job_gives_the_same_update_wherever_it_is_done_again(together: 
     assert host.contribute(job).payload == told.payload, "and found again by training again"
 
 
+def test_training_in_two_processes_leads_to_the_same_update_within_rounding(together: Together) -> None:
+    job = replace(together.job("ada"), settings=replace(TRAINING, steps=2), outer=OuterSettings(keep=4096, rate=1.0))
+    model = load_model(Store(together.plain.folder / "store").materialize(job.manifest))
+    accumulated = []
+    for name, processes in (("ada", 1), ("anna", 2)):
+        own = replace(
+            job, peer=name, settings=replace(job.settings, processes=processes), cohort=bytes(32), accepted=()
+        )
+        told = together.plain.host.contribute(own)
+        payload = (together.plain.folder / "peers" / name / "outbox" / told.payload.hex()).read_bytes()
+        accumulated.append(decode(payload, layout_of(model), own.outer).value_N)
+    one_P, two_P = accumulated
+    assert np.linalg.norm(one_P - two_P) < 1e-3 * np.linalg.norm(one_P)
+
+
 def test_what_came_too_late_is_part_of_the_next_update(together: Together) -> None:
     job = together.job("ada")
     records = MemberRecords(together.plain.folder / "peers" / "ada" / "rounds" / job.cohort.hex()[:16])

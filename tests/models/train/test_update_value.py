@@ -1,61 +1,41 @@
 """Values of updates on a small trained model: they sum to the true change, and tell what an update is."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
 
-from models.host.architectures import Architecture, build_model
 from models.train.cohort import OuterSettings
 from models.train.compression import compress, decode
-from models.train.layout import Layout, Vector, layout_of, read_vector, write_vector
-from models.train.local import train_steps
-from models.train.settings import TrainSettings
+from models.train.layout import Layout, Vector, read_vector, write_vector
 from models.train.step import Part, joint_step
 from models.train.update import Update
-from models.train.update_value import Dots, cut_batches, gradient, ratio_errors, text_bits, value_step
+from models.train.update_value import Dots, UpdateValues, cut_batches, gradient, ratio_errors, text_bits, value_step
 
-OUTER = OuterSettings(rate=0.7, keep=256)
-MODEL = Architecture("llama", 32, 1, 2, context=64)
 MEMBERS = 4
 
 
 class Trained(NamedTuple):
     """A model that has learned a little, and what four members would have it learn next."""
 
-    model: object
+    model: Any
     layout: Layout
+    outer: OuterSettings
     theta_P: Vector
     updates: dict[int, Update]
     held_out_WT: np.ndarray
 
 
 @pytest.fixture(scope="module")
-def trained() -> Trained:
+def trained(cohort: Any) -> Trained:
     """Text is a source of bytes each of which depends on the one before."""
-    model = build_model(MODEL, 0)
-    train_steps(model, None, text(0, 240), TrainSettings(steps=30, batch=8), steps_done=0)
-    theta_P, layout = read_vector(model), layout_of(model)
-    updates = {}
-    for uid in range(MEMBERS):
-        write_vector(model, theta_P)
-        train_steps(model, None, text(uid + 1, 64), TrainSettings(steps=8, batch=8), steps_done=30)
-        updates[uid] = decode(compress(theta_P - read_vector(model), layout, OUTER), layout, OUTER)
-    return Trained(model, layout, theta_P, updates, text(99, 24))
+    payloads = {uid: cohort.payload(cohort.draw(uid + 1, 32)) for uid in range(MEMBERS)}
+    updates = {uid: decode(payload, cohort.layout, cohort.outer) for uid, payload in payloads.items()}
+    return Trained(cohort.model, cohort.layout, cohort.outer, cohort.theta_P, updates, cohort.draw(99, 24))
 
 
-def text(seed: int, pages: int) -> np.ndarray:
-    random = np.random.default_rng(seed)
-    next_SB = np.random.default_rng(12345).integers(0, 256, (256, 4))
-    page_PT = np.empty((pages, 33), np.uint8)
-    page_PT[:, 0] = random.integers(0, 256, pages)
-    for place in range(1, 33):
-        page_PT[:, place] = next_SB[page_PT[:, place - 1], random.integers(0, 4, pages)]
-    return page_PT
-
-
-def value(trained: Trained, updates: dict[int, Update], **options: int):
-    step = joint_step(updates, trained.layout.size, OUTER)
+def value(trained: Trained, updates: dict[int, Update], **options: int) -> UpdateValues:
+    step = joint_step(updates, trained.layout.size, trained.outer)
     groups_W = np.arange(len(trained.held_out_WT)) // 2
     return value_step(trained.model, trained.theta_P, step, trained.held_out_WT, groups_W, **options)
 

@@ -17,6 +17,8 @@ import taoray
 from cluster.home import Home
 from ledger.errors import DamagedLedger, LedgerError
 from ledger.store.chain import Chain
+from models.train.distil import load_teaching
+from models.train.settings import TrainSettings
 
 pytestmark = pytest.mark.cluster
 
@@ -29,9 +31,8 @@ def _command(tiny_toml: Path, home: Path, epochs: int, *more: str) -> list[str]:
 
 
 def _launch(tiny_toml: Path, home: Path, epochs: int, text: str) -> dict[str, Any]:
-    done = subprocess.run(
-        _command(tiny_toml, home, epochs, "--json", "--set", text), capture_output=True, text=True, timeout=240
-    )
+    options = ("--json", "--set", text, "--set", "training.distil_weight=0.5")
+    done = subprocess.run(_command(tiny_toml, home, epochs, *options), capture_output=True, text=True, timeout=240)
     assert done.returncode == 0, done.stderr
     document: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return document
@@ -60,6 +61,17 @@ def test_document_says_what_happened(lived: tuple[Path, dict[str, Any]]) -> None
     assert neurons["still"]["incentive"] == neurons["echo"]["incentive"] == 0
     assert neurons["ada"]["incentive"] + neurons["grace"]["incentive"] == pytest.approx(1)
     assert sum(neuron["emission_rao"] for neuron in neurons.values()) == EPOCH_RAO
+
+
+def test_the_collective_teaches_as_soon_as_it_has_members(lived: tuple[Path, dict[str, Any]]) -> None:
+    home, _ = lived
+    with Chain.open(Home(home).chain) as chain:
+        taught_after = chain.state.globals.previous_close_hash
+    lessons = list(Home(home).teaching.glob("*/*"))
+    assert {lesson.parent.name for lesson in lessons} == {taught_after.hex()}
+    teaching = load_teaching(lessons)
+    assert teaching is not None
+    assert len(teaching.text_PT) == TrainSettings().distil_pages
 
 
 def test_money_is_exact(lived: tuple[Path, dict[str, Any]]) -> None:

@@ -41,7 +41,7 @@ class Weighing(msgspec.Struct, frozen=True):
     validators: int = 3
     windows: int = 24
     nodes: int = 3
-    check_pages: int = 8
+    check_pages: int = 32
 
 
 @dataclass

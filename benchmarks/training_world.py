@@ -51,13 +51,13 @@ class Settings(msgspec.Struct, frozen=True):
     tokens: int = 1 << 21
     batch: int = 4
     page_bytes: int = 129
-    inner_steps: int = 15
+    inner_steps: int = 4
     learning_rate: float = 3e-3
     warm_share: float = 0.05
     steady_share: float = 0.5
     windows: int = 1024
     curve_windows: int = 192
-    points: int = 16
+    points: int = 12
 
     @property
     def pages(self) -> int:
@@ -172,8 +172,10 @@ class Curve:
         return curve
 
     def add(self, tokens: int) -> None:
-        """Measure the model as it is now."""
-        self.points.append((tokens, bits_per_byte(self.model, self.world.curve_WT)))
+        """Measure the model as it is now; where it says nothing there is no point."""
+        bits = bits_per_byte(self.model, self.world.curve_WT)
+        if math.isfinite(bits):
+            self.points.append((tokens, bits))
 
     def add_vector(self, tokens: int, theta_P: Vector) -> None:
         """Measure parameters."""
@@ -181,13 +183,14 @@ class Curve:
         self.add(tokens)
 
     def end(self, tokens: int, sent_bytes: int, **more: Any) -> dict[str, Any]:
-        """The record of a run: the end on all held-out windows.
+        """The record of a run: the end on all held-out windows; None where it is no number.
 
         Args:
             sent_bytes: what each member sent.
         """
+        bits = bits_per_byte(self.model, self.world.held_out_WT)
         return {
-            "bits_per_byte": bits_per_byte(self.model, self.world.held_out_WT),
+            "bits_per_byte": bits if math.isfinite(bits) else None,
             "tokens": tokens,
             "sent_bytes": sent_bytes,
             "curve": self.points,

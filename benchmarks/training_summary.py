@@ -1,0 +1,87 @@
+"""What the runs say together: ratios with the same seed, and whether the aims hold.
+
+Invariants: a ratio compares runs of one seed and one number of members; what was not played is left out.
+"""
+
+from statistics import fmean
+from typing import Any
+
+AIMS = {"dense": 1.03, "synchronous": 1.06}
+"""How many times the bits per byte of another way compressed rounds may end with."""
+LEAST_SAVED = 100
+"""How many times less than dense rounds they must send."""
+CHEATED = 1.02
+"""How many times the bits per byte of the five honest members alone a run with three cheats may end with."""
+PAID_UNTIL = 3
+"""Rounds after which a cheat has earned nothing."""
+
+Line = dict[str, Any]
+
+
+def summarize_runs(lines: list[Line]) -> dict[str, Any]:
+    """Ratios, cheats and aims."""
+    ratios = compare_ways([line for line in lines if line["table"] == "ways"])
+    cheats = compare_cheats([line for line in lines if line["table"] == "cheats"])
+    aims = {
+        f"{way}, {row['members']} members": row["ratio"] <= AIMS[way]
+        for row in ratios
+        for way in AIMS
+        if row["against"] == way
+    }
+    aims |= {f"bytes, {row['members']} members": row["saved"] >= LEAST_SAVED for row in ratios if "saved" in row}
+    aims |= {f"{row['name']}: the end": row["ratio"] <= CHEATED for row in cheats}
+    aims |= {f"{row['name']}: nothing earned": not any(row["earned"].values()) for row in cheats}
+    return {"ratios": ratios, "cheats": cheats, "aims": aims}
+
+
+def compare_ways(lines: list[Line]) -> list[dict[str, Any]]:
+    """Compressed rounds against each other way, by members: mean, least and most over seeds."""
+    found: dict[tuple[str, int, int], Line] = {(line["name"], line["members"], line["seed"]): line for line in lines}
+    rows = []
+    for members in sorted({line["members"] for line in lines if line["name"] == "compressed"}):
+        for way in ("one machine", "synchronous", "dense"):
+            pairs = [
+                (line, found[other])
+                for (name, many, seed), line in sorted(found.items())
+                if (name, many) == ("compressed", members)
+                and (other := (way, 1 if way == "one machine" else members, seed)) in found
+            ]
+            if pairs:
+                rows.append(describe_pairs(members, way, pairs))
+    return rows
+
+
+def describe_pairs(members: int, way: str, pairs: list[tuple[Line, Line]]) -> dict[str, Any]:
+    """One row of ratios."""
+    ratios = [ours["bits_per_byte"] / other["bits_per_byte"] for ours, other in pairs]
+    row = {"members": members, "against": way, "ratio": fmean(ratios), "least": min(ratios), "most": max(ratios)}
+    if way == "dense":
+        row["saved"] = min(other["sent_bytes"] / ours["sent_bytes"] for ours, other in pairs)
+    return row
+
+
+def compare_cheats(lines: list[Line]) -> list[dict[str, Any]]:
+    """Each set of cheats against the five honest members alone, and the plain mean beside it."""
+    found = {line["name"]: line for line in lines}
+    clean = found.get("nobody")
+    rows = []
+    for name, line in found.items():
+        if clean and line["way"] == "network" and line["cheats"]:
+            mean = found.get(f"{name}, plain mean")
+            rows.append(
+                {
+                    "name": name,
+                    "ratio": line["bits_per_byte"] / clean["bits_per_byte"],
+                    "mean_ratio": mean and mean["bits_per_byte"] and mean["bits_per_byte"] / clean["bits_per_byte"],
+                    "diverged": mean and mean["diverged"],
+                    "earned": earned(line),
+                    "rounds": len(line["history"]),
+                }
+            )
+    return rows
+
+
+def earned(line: Line) -> dict[str, int]:
+    """What stands in each cheat's sum after the run's first rounds: the most in any later round, 10^-9 bits a byte."""
+    later = line["history"][PAID_UNTIL:]
+    return {uid: max((round_["sums"].get(uid, 0) for round_ in later), default=0) for uid in line["cheats"]}

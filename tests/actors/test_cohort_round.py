@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from msgspec.structs import replace
 
+import taoray
 from actors.ballot import Finding, round_votes
 from actors.member import Behaviour, MemberJob, RoundReceipt, unsent
 from actors.member_record import MemberRecords
@@ -29,6 +30,7 @@ from models.train.compression import decode, payload_hash
 from models.train.layout import hash_vector, layout_of, read_vector
 from models.train.settings import TrainSettings
 from models.value.audit import audit
+from models.value.evidence import Evidence
 from models.value.record import read_evidence
 from models.value.updates import DECAY, claims_of
 
@@ -280,6 +282,27 @@ def test_votes_on_rounds_follow_from_evidence_that_passes_the_audit(together: To
             assert audit(replace(evidence, rounds=[replace(weighing, sums_before=richer)])) == [
                 "credits, accounts or votes do not follow from the recorded values"
             ]
+
+
+def test_the_audit_of_an_epoch_compares_votes_on_rounds_with_their_evidence(
+    together: Together, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = tmp_path / "audited"
+    (home / "ledger").mkdir(parents=True)
+    shutil.copytree(together.plain.folder / "evidence", home / "evidence")
+    for path in together.plain.folder.glob("chain.db*"):
+        shutil.copy(path, home / "ledger" / path.name)
+    for epoch in (2, 3, 4):
+        assert [one.differs for one in taoray.audit(home, epoch)] == [()] * len(STAKES_TAO)
+
+    def read(at: Path, expected_hash: bytes) -> Evidence:
+        evidence = read_evidence(at, expected_hash)
+        (weighing,) = evidence.rounds
+        return replace(evidence, rounds=[replace(weighing, parameters=bytes(32))])
+
+    monkeypatch.setattr("cluster.audit.read_evidence", read)
+    for one in taoray.audit(home, 4):
+        assert one.differs == ("what the ledger says of cohorts' updates is not what the evidence says",)
 
 
 def test_sums_decay_here_as_on_the_ledger() -> None:

@@ -12,6 +12,7 @@ from models.value.errors import EvidenceError, RoundError
 from models.value.evidence import COLUMNS, Column, decode_accounts, decode_evidence, encode_evidence, evidence_hash
 from models.value.record import WindowIds, build_evidence, read_evidence, write_evidence
 from models.value.round import Round
+from models.value.updates import claims_of
 from models.value.valuation import evaluate
 
 BEFORE = {1: 10**8, 0: 3 * 10**8}
@@ -226,6 +227,21 @@ def test_a_file_that_was_not_committed_to_is_refused(voted, tmp_path):
 
 def recorded(name):
     return lzma.decompress((Path(__file__).parent / name).read_bytes())
+
+
+def test_evidence_of_earlier_epochs_with_a_cohort_still_audits():
+    evidence = decode_evidence(recorded("evidence3.xz"))
+    assert audit(evidence) == []
+    (weighing,) = evidence.rounds
+    assert len(evidence.books.credits) == len(claims_of(weighing)) == 3
+    again = evaluate(evidence.round(), evidence.accounts_before, evidence.answered, evidence.rounds)
+    assert again.books == evidence.books
+
+
+def test_evidence_of_the_second_format_has_no_rounds():
+    evidence = decode_evidence(recorded("evidence3.xz"))
+    with pytest.raises(EvidenceError, match="evidence of format 2 has no rounds"):
+        decode_evidence(encode_evidence(msgspec.structs.replace(evidence, format=2)))
 
 
 def test_evidence_of_earlier_epochs_still_audits():

@@ -10,8 +10,8 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta, Struct
 
-from cluster.config import named_error, override_field
 from cluster.errors import ConfigurationError
+from cluster.overrides import named_error, override_field
 from models.text.data import Data
 
 Seconds = Annotated[float, Meta(gt=0)]

@@ -84,7 +84,8 @@ def start_crew(network: Network, home: Home, genesis: Genesis, *, host_class: ty
     )
     if failures:
         reasons = [f"{name} ({why})" for name, why in sorted(failures.items())]
-        node_gpus = [node["Resources"].get("GPU", 0.0) for node in ray.nodes() if node["Alive"]]
+        nodes = ray.nodes()  # type: ignore[no-untyped-call]  # Ray types none of it
+        node_gpus = [node["Resources"].get("GPU", 0.0) for node in nodes if node["Alive"]]
         lacking = missing_gpus(network.placement, node_gpus)
         raise ClusterError(f"did not start: {'; '.join([*reasons, lacking] if lacking else reasons)}")
     pool = Pool(hosts, lambda: start_host(QUARANTINE))

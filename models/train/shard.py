@@ -43,10 +43,11 @@ def train_shard(order: Order, share: Share) -> ShardedResult | None:
     """This process's share of an order; the first returns the result, and writes the model and its state."""
     device = torch.device("cpu") if order.device == "cpu" else torch.device("cuda", share.rank)
     mesh = init_device_mesh(device.type, (share.processes,))
+    read = load_optimizer(Path(order.state)) if share.rank == 0 and order.state else None
     whole = load_model(Path(order.source)) if share.rank == 0 else None
     model = spread_model(Path(order.source), whole, mesh, device)
     optimizer = make_optimizer(model, None, order.settings)
-    steps_done = spread_state(optimizer, model, Path(order.state), whole) if order.state else 0
+    steps_done = spread_state(optimizer, model, read, whole) if order.state else 0
     teaching = load_teaching([Path(order.scratch) / "teaching"]) if order.taught else None
     pages_PT = np.load(Path(order.scratch) / "pages.npy")
     loss = take_steps(model, optimizer, pages_PT, order.settings, steps_done=steps_done, teaching=teaching, share=share)
@@ -98,17 +99,19 @@ def scatter(full: "Tensor | None", like: DTensor) -> DTensor:
 
 
 def spread_state(
-    optimizer: torch.optim.Optimizer, model: "PreTrainedModel", path: Path, whole: "PreTrainedModel | None"
+    optimizer: torch.optim.Optimizer,
+    model: "PreTrainedModel",
+    read: tuple[OptimizerState, int] | None,
+    whole: "PreTrainedModel | None",
 ) -> int:
-    """Give a fresh optimizer its part of the state in a file, which the first process reads; returns the steps done.
+    """Give a fresh optimizer its part of the state that the first process has read; returns the steps done.
 
-    Raises TrainingError where it is absent, damaged or not this model's.
+    Raises TrainingError where it is not this model's.
     """
-    state: OptimizerState | None = None
-    told: list[Any] = [0]
-    if whole is not None:
-        state, told[0] = load_optimizer(path)
+    state, steps_done = read or (None, 0)
+    if state is not None and whole is not None:
         check_state(whole, state)
+    told: list[Any] = [steps_done]
     distributed.broadcast_object_list(told, 0)
     for name, parameter in model.named_parameters():
         for moment in MOMENTS:

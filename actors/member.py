@@ -7,6 +7,8 @@ Invariants:
 """
 
 import hashlib
+import os
+import secrets
 import tempfile
 import time
 from pathlib import Path
@@ -230,9 +232,12 @@ def _lay_out(outbox: Path, contributions: Path, record: MemberRecord) -> None:
     outbox.mkdir(parents=True, exist_ok=True)
     name = record.receipt.payload.hex()
     if not (contributions / name).exists() and not (outbox / name).exists():
-        waiting = outbox / f".{name}.new"
-        waiting.write_bytes(record.payload)
+        waiting = outbox / f".{name}.{secrets.token_hex(8)}"
+        with waiting.open("xb") as file:
+            file.write(record.payload)
+            file.flush()
+            os.fsync(file.fileno())
         waiting.replace(outbox / name)
     for other in outbox.iterdir():
-        if other.name not in (name, record.receipt.previous.hex()):
+        if other.name != record.receipt.previous.hex() and name not in other.name:
             other.unlink(missing_ok=True)

@@ -69,11 +69,13 @@ class MemberRecords:
         return None if path is None else _read(path, bytes.fromhex(path.stem.partition("-")[2]))
 
     def keep(self, record: MemberRecord) -> None:
-        """Write a record, and forget those that no job goes on from."""
+        """Write a record, and forget those that no job goes on from, and what a killed host left half-written."""
         self._folder.mkdir(parents=True, exist_ok=True)
-        _write(self._folder / f"{record.receipt.round:08d}-{record.key.hex()}.safetensors", record)
-        for path in self._paths()[:-KEPT]:
-            path.unlink(missing_ok=True)
+        path = self._folder / f"{record.receipt.round:08d}-{record.key.hex()}.safetensors"
+        _write(path, record)
+        half_written = [other for other in self._folder.glob(".*") if other.name < f".{record.receipt.round:08d}"]
+        for other in (*self._paths()[:-KEPT], *half_written):
+            other.unlink(missing_ok=True)
 
     def _paths(self) -> list[Path]:
         return sorted(self._folder.glob("[0-9]*-*.safetensors"))

@@ -22,7 +22,7 @@ from ledger.epoch.cohorts import DECAY as LEDGER_DECAY
 from ledger.extrinsics import Checkpoint, Contribute, Publish
 from ledger.store.chain import Chain
 from ledger.store.replay import verify
-from models.errors import StoreError
+from models.errors import StoreError, TrainingError
 from models.host.folders import load_model
 from models.store import Store
 from models.train.cohort import OuterSettings, cohort_id
@@ -323,6 +323,24 @@ def test_the_same_job_gives_the_same_update_wherever_it_is_done_again(together: 
     shutil.rmtree(peer)
     shutil.copytree(peer.with_name("kept"), peer)
     assert host.contribute(job).payload == told.payload, "and found again by training again"
+
+
+def test_a_member_keeps_its_last_two_rounds_and_nothing_half_written(together: Together) -> None:
+    peer = together.plain.folder / "peers" / "ada"
+    folder = peer / "rounds" / together.name.hex()[:16]
+    (folder / ".00000002-aa.safetensors.bb").write_bytes(b"half")
+    told = together.plain.host.contribute(together.job("ada"))
+    assert sorted(path.name.partition("-")[0] for path in folder.iterdir()) == ["00000003", "00000004"]
+    assert [path.name for path in (peer / "outbox").iterdir()] == [told.payload.hex()]
+
+
+def test_a_damaged_record_is_named(together: Together) -> None:
+    job = together.job("ada")
+    folder = together.plain.folder / "peers" / "ada" / "rounds" / job.cohort.hex()[:16]
+    last = max(folder.iterdir())
+    last.write_bytes(last.read_bytes()[:1000])
+    with pytest.raises(TrainingError, match=last.name):
+        together.plain.host.contribute(job)
 
 
 def test_training_in_two_processes_leads_to_the_same_update_within_rounding(together: Together) -> None:

@@ -49,7 +49,7 @@ class MemberJob(msgspec.Struct, frozen=True, kw_only=True):
         peer: its name, also its folder. cohort: the cohort's name on the ledger. outer: its rules.
         manifest, parameters, accepted: the ledger's row of the cohort, or the version it begins with, None and nothing.
         page_seed: from which its pages are assigned. strata: of its pages, as far as there are any of these names.
-        committed: its payload of the last open block; None: it had none there.
+        committed: its payload of the last round; None: it came too late, or there was no agreement on the round.
         teaching: files with what the collective expects of shared pages.
     """
 
@@ -218,7 +218,7 @@ def _train_sharded(
 
 
 def unsent(job: MemberJob, before: MemberRecord, layout: Layout) -> Vector:
-    """What stays of the last round: all of it, if its update came into no block."""
+    """What stays of the last round: all of it, if its update was not part of a round."""
     if job.committed != before.receipt.payload:
         return before.accumulated_P
     try:

@@ -34,12 +34,14 @@ def member_jobs(run: Run, view: View, teaching: tuple[str, ...]) -> dict[str, Me
     jobs: dict[str, MemberJob] = {}
     for cohort, record in read_cohorts(run):
         name = bytes.fromhex(record.id)
-        manifest, parameters, accepted = _begins_at(record, view.cohorts.get(name))
+        row = view.cohorts.get(name)
+        manifest, parameters, accepted = _begins_at(record, row)
         for peer in run.network.peers:
             neuron = neurons.get(peer.name)
             if peer.cohort != cohort.name or peer.behaviour == "copy" or neuron is None or waits(run, neuron.hotkey):
                 continue
             last = view.contributions.get(neuron.uid)
+            counted = last is not None and row is not None and (last.cohort, last.epoch) == (name, row.epoch)
             jobs[peer.name] = MemberJob(
                 peer=peer.name,
                 cohort=name,
@@ -51,7 +53,7 @@ def member_jobs(run: Run, view: View, teaching: tuple[str, ...]) -> dict[str, Me
                 page_seed=page_seed(view.close_hash, neuron.hotkey),
                 strata=peer.strata,
                 behaviour=peer.behaviour,
-                committed=last.payload if last is not None and last.cohort == name else None,
+                committed=last.payload if last is not None and counted else None,
                 teaching=teaching,
             )
     return jobs

@@ -69,6 +69,7 @@ class Together:
     def job(self, name: str) -> MemberJob:
         view, row, neuron = self.plain.keeper.view(), self.row, self.neuron(name)
         last = view.contributions.get(neuron.uid)
+        counted = last is not None and row is not None and last.epoch == row.epoch
         return MemberJob(
             peer=name,
             cohort=self.name,
@@ -80,7 +81,7 @@ class Together:
             page_seed=page_seed(view.close_hash, neuron.hotkey),
             strata=(),
             behaviour=self.behaviours[name],
-            committed=None if last is None else last.payload,
+            committed=last.payload if counted else None,
         )
 
     def commit_to(self, name: str, receipt: RoundReceipt) -> None:

@@ -2,8 +2,9 @@
 
 A small network on Ray (three validators, two hosts; three members, a cheat, a peer outside the cohort) is launched by
 `taoray launch`, in a process of its own. At random instants a host, a validator, the keeper or the driver is killed,
-in the middle of whatever it does (a driver also while it starts); after a driver another is launched, and goes on from
-the last block. When the epochs are over, one more is run in peace. Then:
+in the middle of whatever it does: a random while after the next block, so that each kill is one that the network got
+over before (some drivers also while it starts). After a driver another is launched, and goes on from the last block.
+When the epochs are over, one more is run in peace. Then:
 
 * the ledger is derived again from its genesis and compared with every stored row;
 * in every epoch all members began at one θ, and every validator that had a word on the round named the same;
@@ -45,8 +46,11 @@ NETWORK = ROOT / "tests" / "cluster" / "cohort.toml"
 PACKAGES = ("asyncio", "email", "encodings", "idlelib", "unittest")
 """Of the standard library, for text: a second to prepare."""
 OVERRIDES = ("training.steps=6", "training.batch=4", "deadlines.finality_s=300")
-BAG = ("host", "host", "host", "validator", "validator", "keeper", "driver")
+DRIVER, EARLY_DRIVER = "driver", "driver, early"
+BAG = ("host", "host", "host", "validator", "validator", "keeper", DRIVER)
 """What is killed, in random order, then again."""
+EARLY = 0.3
+"""Chance that a driver is not given the time for a block, and may die while the network starts."""
 TITLES = {"host": "ray::Host", "validator": "ray::Validator", "keeper": "ray::Keeper"}
 GIVE_UPS = 3
 """Drivers that may end by themselves with an error, as they do when too few answer for too long."""
@@ -79,13 +83,9 @@ class Launched:
         """Its exit code; None while it runs."""
         return self._process.poll()
 
-    def has_started(self) -> bool:
-        """Whether its keeper runs, and with it the network, or nearly."""
-        return any(title(pid).startswith(TITLES["keeper"]) for pid in descendants(self._process.pid))
-
     def kill(self, kind: str, chance: random.Random) -> bool:
         """Kill one process of a kind with -9; False where there is none now."""
-        if kind == "driver":
+        if kind in (DRIVER, EARLY_DRIVER):
             self.end()
             return True
         found = [pid for pid in descendants(self._process.pid) if title(pid).startswith(TITLES[kind])]
@@ -136,11 +136,11 @@ def title(pid: int) -> str:
         return ""
 
 
-def closed_epochs(home: Home) -> int:
-    """How many epochs the ledger has closed."""
+def blocks(home: Home) -> int:
+    """How high the ledger is: three blocks an epoch."""
     try:
         with Chain.open(home.chain) as chain:
-            return chain.head.height // 3
+            return chain.head.height
     except LedgerError:
         return 0
 
@@ -149,7 +149,8 @@ def plan_kills(chance: random.Random, longest_s: float) -> Iterator[tuple[float,
     """After which pause is killed, and what."""
     while True:
         for kind in chance.sample(BAG, len(BAG)):
-            yield chance.uniform(0, longest_s), kind
+            early = kind == DRIVER and chance.random() < EARLY
+            yield chance.uniform(0, longest_s), EARLY_DRIVER if early else kind
 
 
 def kill_through(home: Home, copies: Path, epochs: int, seed: int, longest_s: float, log: Path) -> dict[str, Any]:
@@ -160,12 +161,12 @@ def kill_through(home: Home, copies: Path, epochs: int, seed: int, longest_s: fl
     plan = plan_kills(chance, longest_s)
     launched: Launched | None = None
     try:
-        while (left := epochs - closed_epochs(home)) > 0:
+        while (left := epochs - blocks(home) // 3) > 0:
             launched = launched or Launched(home.folder, left, log)
-            pause_s, kind = next(plan)
+            (pause_s, kind), height = next(plan), blocks(home)
             until = None
             while launched.ended() is None and (until is None or time.monotonic() < until):
-                if until is None and (kind == "driver" or launched.has_started()):
+                if until is None and (kind == EARLY_DRIVER or blocks(home) > height):
                     until = time.monotonic() + pause_s
                 copy_updates(home, copies)
                 time.sleep(LOOK_S)
@@ -177,7 +178,7 @@ def kill_through(home: Home, copies: Path, epochs: int, seed: int, longest_s: fl
             elif launched.kill(kind, chance):
                 kills[kind] += 1
                 print(f"epoch {epochs - left + 1}: killed a {kind} after {pause_s:.1f} s", file=sys.stderr, flush=True)
-                launched = None if kind == "driver" else launched
+                launched = None if kind in (DRIVER, EARLY_DRIVER) else launched
     finally:
         if launched is not None:
             launched.end()
@@ -214,9 +215,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--epochs", type=int, default=30)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--longest", type=float, default=8.0, help="seconds between two kills, at most")
+    parser.add_argument("--longest", type=float, default=8.0, help="seconds from a block to a kill, at most")
     parser.add_argument("--keep", type=Path, help="the folder to run in, which stays")
     arguments = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(number))  # so that what was launched ends too
     folder = arguments.keep or Path(tempfile.mkdtemp(prefix="kill-cohort-"))
     try:
         measured = run(folder, arguments.epochs, arguments.seed, arguments.longest)

@@ -35,6 +35,8 @@ CLEAR_Z = 4.0
 """Standard errors that the median trace must have before anybody is refused."""
 LIMIT = 1 / 3
 """Of the median trace: below it there is none. Traces of honest members differ by a quarter or so, and their errors."""
+OPPOSITE = -1.5
+"""Limits: half of the median trace, the other way round, is that of a flipped update."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,7 @@ class PageGain:
         assigned_bits: what it gains, to first order, on pages that its sender was to train on; bits per byte.
         random_bits: on pages that nobody was to train on.
         z: how far the trace of its pages is above none, in standard errors; NaN with fewer than three contributors.
-        limit: below it, its sender trained on something else; NaN where that is not clear.
+        limit: below it there is no trace; NaN where the others' is not clear.
     """
 
     assigned_bits: float
@@ -55,8 +57,8 @@ class PageGain:
 
     @property
     def failed(self) -> bool:
-        """Whether its sender trained on something else."""
-        return self.z < self.limit
+        """Whether its sender trained on something else. An opposite trace is one: what it is worth says the rest."""
+        return OPPOSITE * self.limit < self.z < self.limit
 
 
 def page_gains(

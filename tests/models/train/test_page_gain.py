@@ -48,4 +48,5 @@ def test_nobody_is_refused_where_nothing_is_clear() -> None:
     assert np.isnan(trace(*table(2, 4, np.full(2, 9.0), 0))).all()
     assert np.isnan(clear_limit(np.array([CLEAR_Z / 2, 0.0, CLEAR_Z * 3])))
     assert not PageGain(0.0, 0.0, -9.0, float("nan")).failed
+    assert [PageGain(0.0, 0.0, z, 2.0).failed for z in (-6.0, -1.0, 1.0, 6.0)] == [False, True, True, False]
     assert (trace(np.ones((10, 4)), np.repeat(np.arange(5), 2)) == 0).all()

@@ -97,6 +97,18 @@ def test_who_trained_on_other_pages_has_no_trace(
     assert found.gains[9].z < found.gains[9].limit < min(found.gains[uid].z for uid in honest)
 
 
+def test_a_flipped_update_is_not_refused_but_worth_less_than_nothing(
+    cohort: Any, pages: dict[int, np.ndarray], honest: dict[int, bytes]
+) -> None:
+    update = decode(cohort.payload(pages[9]), cohort.layout, cohort.outer)
+    flipped_P = np.zeros(cohort.layout.size, np.float32)
+    flipped_P[update.position_N] = -update.value_N
+    found = weigh(cohort, pages, {**honest, 9: compress(flipped_P, cohort.layout, cohort.outer)})
+    assert found.refused == {}
+    assert found.gains[9].z < 0
+    assert found.values[9] < 0 < min(found.values[uid] for uid in honest)
+
+
 def test_of_two_alike_the_one_that_committed_first_counts(
     cohort: Any, pages: dict[int, np.ndarray], honest: dict[int, bytes]
 ) -> None:

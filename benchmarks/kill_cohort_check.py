@@ -23,6 +23,7 @@ from ledger.store.replay import replay, verify
 from models.store import Store
 from models.train.compression import payload_hash
 from models.train.layout import hash_vector
+from models.train.payload import payload_bytes
 from models.train.round import next_parameters
 
 
@@ -87,31 +88,38 @@ def rows_of(chain: Chain, cohort: bytes) -> Iterator[Cohort]:
 
 def check_derivation(home: Home, copies: Path, record: CohortRecord, rows: list[Cohort]) -> int:
     """Derive θ from the first parameters through every round; how many different ones there were."""
+    store = Store(home.store)
     first = load_standing(
-        bytes.fromhex(record.manifest), None, {}, store=Store(home.store), contributions=copies, device="cpu"
+        bytes.fromhex(record.manifest), None, {}, record.outer, store=store, contributions=copies, device="cpu"
     )
     theta_P = first.theta_P
     seen = []
     for row in rows:
         seen.append(hash_vector(theta_P, first.layout))
         assert seen[-1] == row.parameters, f"derived other parameters than the ledger has for epoch {row.epoch}"
-        accepted = {each.uid: each.payload for each in row.accepted}
-        payloads = read_payloads(copies, accepted)
+        accepted = hashes_of(row)
+        payloads = read_payloads(copies, accepted, payload_bytes(first.layout, record.outer.keep))
         assert payloads.keys() == accepted.keys(), f"an update that epoch {row.epoch} accepted was never to be read"
         assert all(payload_hash(payload) == accepted[uid] for uid, payload in payloads.items())
         theta_P, _ = next_parameters(theta_P, first.layout, payloads, record.outer)
-    accepted = {each.uid: each.payload for each in rows[-1].accepted}
+    last = rows[-1]
     kept = load_standing(
-        rows[-1].manifest,
-        rows[-1].parameters,
-        accepted,
-        store=Store(home.store),
+        last.manifest,
+        last.parameters,
+        hashes_of(last),
+        record.outer,
+        store=store,
         contributions=home.contributions,
         device="cpu",
     )
     after_P, _ = next_parameters(kept.theta_P, kept.layout, kept.accepted, record.outer)
     assert hash_vector(after_P, kept.layout) == hash_vector(theta_P, first.layout), "the home leads on to another θ"
     return len(set(seen))
+
+
+def hashes_of(row: Cohort) -> dict[int, bytes]:
+    """What a round accepted, by uid."""
+    return {each.uid: each.payload for each in row.accepted}
 
 
 def check_members(home: Home, cohort: bytes, begun: dict[int, bytes]) -> int:

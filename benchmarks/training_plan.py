@@ -18,8 +18,10 @@ from benchmarks.training_rounds import in_rounds
 from benchmarks.training_world import Settings, World, together
 from models.train.cohort import CHUNK, OuterSettings
 
-DILOCO = OuterSettings(rate=0.7, momentum=0.9, keep=CHUNK)
+DILOCO = OuterSettings(rate=0.7, momentum=0.9, senders_floor=0.0, keep=CHUNK, error_decay=0.0)
 """Dense, as published (Douillard et al. 2023)."""
+DENSE = OuterSettings(rate=1.0, momentum=0.0, senders_floor=0.0, keep=CHUNK, error_decay=0.0)
+"""Dense: the mean of the members' parameters."""
 COMPRESSED = OuterSettings()
 """What a network does unless it is told otherwise."""
 COHORTS = (4, 8)
@@ -40,7 +42,7 @@ class Job(msgspec.Struct, frozen=True):
     members: int
     seed: int
     settings: Settings
-    outer: OuterSettings = COMPRESSED
+    outer: OuterSettings = DENSE
     cheats: tuple[str, ...] = ()
     weighing: Weighing = Weighing()
 
@@ -82,15 +84,16 @@ def ways(settings: Settings) -> Iterator[Job]:
         yield Job("ways", "one machine", "together", 1, seed, settings)
         for members in COHORTS:
             yield Job("ways", "synchronous", "together", members, seed, settings)
-            yield Job("ways", "dense", "rounds", members, seed, settings, DILOCO)
-            yield Job("ways", "compressed", "rounds", members, seed, settings)
+            yield Job("ways", "dense DiLoCo", "rounds", members, seed, settings, DILOCO)
+            yield Job("ways", "dense mean", "rounds", members, seed, settings, DENSE)
+            yield Job("ways", "compressed", "rounds", members, seed, settings, COMPRESSED)
 
 
 def cheats(settings: Settings) -> Iterator[Job]:
     """Five honest members alone, and with three that cheat, under both rules."""
     for name, acts in {"nobody": (), **MIXES}.items():
-        yield Job("cheats", name, "network", MEMBERS, SEEDS[0], settings, cheats=tuple(acts))
-        yield Job("cheats", f"{name}, plain mean", "mean", MEMBERS, SEEDS[0], settings, cheats=tuple(acts))
+        yield Job("cheats", name, "network", MEMBERS, SEEDS[0], settings, COMPRESSED, tuple(acts))
+        yield Job("cheats", f"{name}, plain mean", "mean", MEMBERS, SEEDS[0], settings, COMPRESSED, tuple(acts))
 
 
 def tried(settings: Settings) -> Iterator[Job]:

@@ -30,7 +30,8 @@ from models.train.local import train_steps
 from models.train.optimizer import OptimizerState
 from models.train.settings import TrainSettings
 
-SMALLEST_CORPUS_WINDOWS = 4096
+LEAST_WINDOWS = 1024
+"""Held-out windows that a text must have."""
 
 
 class Settings(msgspec.Struct, frozen=True):
@@ -48,10 +49,10 @@ class Settings(msgspec.Struct, frozen=True):
     """
 
     architecture: Architecture = Architecture("llama", 104, 2, 4)
-    tokens: int = 1 << 21
-    batch: int = 4
+    tokens: int = 3 << 19
+    batch: int = 8
     page_bytes: int = 129
-    inner_steps: int = 4
+    inner_steps: int = 2
     learning_rate: float = 3e-3
     warm_share: float = 0.05
     steady_share: float = 0.5
@@ -86,20 +87,21 @@ class Settings(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, eq=False)
 class World:
-    """The text and the first parameters of one seed."""
+    """The text, the standard library's unless `data` says otherwise, and the first parameters of one seed."""
 
     folder: Path
     settings: Settings
     seed: int
+    data: Data = Data()
 
     @cached_property
     def corpus(self) -> Corpus:
-        """The standard library's text."""
+        """The text, as a network lays it down."""
         return prepare_corpus(
-            Data(),
+            self.data,
             self.folder / "corpus",
             window_bytes=self.settings.page_bytes,
-            minimum_windows=SMALLEST_CORPUS_WINDOWS,
+            minimum_windows=LEAST_WINDOWS,
         )
 
     @cached_property

@@ -105,14 +105,18 @@ def test_a_copy_is_one_scaled_noisy_or_with_parts_left_out() -> None:
     assert first.position_N is not None
     random = np.random.default_rng(1)
     copies = [
-        of(first.position_N, first.value_N * np.float32(-0.0 + 50.0)),
-        of(first.position_N, first.value_N + random.normal(size=40).astype(np.float32) * np.float32(0.3)),
-        of(first.position_N[::1][:36], first.value_N[:36]),
+        of(first.position_N, first.value_N * np.float32(50.0)),
+        of(first.position_N, first.value_N + random.normal(size=40).astype(np.float32)),
+        of(first.position_N[::2], first.value_N[::2]),
     ]
     for copy in copies:
         assert cosine(first, copy) >= LIKENESS
         assert near_copies({3: copy, 7: first, 8: sparse(5)}, [7, 8, 3]) == {3: 7}
         assert near_copies({3: copy, 7: first}, [3, 7]) == {7: 3}
+    whole_P = whole(0).value_N
+    half_P = (whole_P + 1.5 * whole(1).value_N).astype(np.float32)
+    assert near_copies({0: of(None, whole_P), 1: of(None, half_P)}, [0, 1]) == {}
+    assert near_copies({0: of(None, whole_P), 1: of(None, whole_P + half_P / 10)}, [0, 1]) == {1: 0}
     opposite = of(first.position_N, -first.value_N)
     assert near_copies({0: first, 1: opposite, 2: sparse(3)}, [0, 1, 2]) == {}
 

@@ -45,7 +45,7 @@ from ledger.store.chain import Chain  # noqa: E402
 NETWORK = ROOT / "tests" / "cluster" / "cohort.toml"
 PACKAGES = ("asyncio", "email", "encodings", "idlelib", "unittest")
 """Of the standard library, for text: a second to prepare."""
-OVERRIDES = ("training.steps=6", "training.batch=4", "deadlines.finality_s=300")
+OVERRIDES = ("training.steps=6", "training.batch=4", "deadlines.finality_s=300", "deadlines.start_s=300")
 DRIVER, EARLY_DRIVER = "driver", "driver, early"
 BAG = ("host", "host", "host", "validator", "validator", "keeper", DRIVER)
 """What is killed, in random order, then again."""

@@ -32,7 +32,7 @@ from benchmarks.training_world import Settings  # noqa: E402
 
 FOLDER = ROOT / "build" / "training"
 SETTINGS = Settings()
-CHEATED = Settings(tokens=1 << 20, batch=4, inner_steps=16, windows=384, curve_windows=64, points=4)
+CHEATED = Settings(tokens=1 << 20, inner_steps=8, windows=384, curve_windows=64, points=4)
 QUICK = Settings(tokens=1 << 16, windows=96, curve_windows=32, points=2)
 TABLES = ("ways", "cheats", "tried")
 

@@ -30,6 +30,8 @@ from models.train.local import train_steps
 from models.train.optimizer import OptimizerState
 from models.train.settings import TrainSettings
 
+DEFAULT_TEXT = Data()
+"""The standard library's."""
 LEAST_WINDOWS = 1024
 """Held-out windows that a text must have."""
 
@@ -92,7 +94,7 @@ class World:
     folder: Path
     settings: Settings
     seed: int
-    data: Data = Data()
+    data: Data = DEFAULT_TEXT
 
     @cached_property
     def corpus(self) -> Corpus:
@@ -101,7 +103,7 @@ class World:
             self.data,
             self.folder / "corpus",
             window_bytes=self.settings.page_bytes,
-            minimum_windows=LEAST_WINDOWS,
+            minimum_windows=min(LEAST_WINDOWS, self.settings.windows),
         )
 
     @cached_property

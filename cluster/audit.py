@@ -10,7 +10,7 @@ from pathlib import Path
 
 from actors.ballot import proposed_members, round_votes
 from cluster.archive import open_chain
-from cluster.errors import ClusterError
+from cluster.errors import NotClosed
 from cluster.home import Home
 from ledger.blocks import APPLIED, Block
 from ledger.extrinsics import RevealWeights, compute_seed, decode_extrinsic
@@ -39,7 +39,7 @@ def audit_epoch(home: Home, epoch: int) -> list[Audited]:
     """Check every vote that was revealed in a closed epoch against its evidence in the home.
 
     Raises:
-        ClusterError: the epoch is not closed.
+        NotClosed: the epoch is not closed.
         LedgerError: the ledger cannot be read.
     """
     with open_chain(home.folder) as chain:
@@ -65,8 +65,7 @@ def _close_block(chain: Chain, epoch: int) -> Block:
             return block
         if block.header.epoch > epoch:
             break
-    closed = chain.head.epoch - (chain.head.kind != "close")
-    raise ClusterError(f"epoch {epoch} is not closed; this ledger has epochs 1 to {closed}")
+    raise NotClosed(epoch, chain.head.closed_epoch)
 
 
 def _reveals(block: Block) -> Iterator[tuple[bytes, RevealWeights]]:

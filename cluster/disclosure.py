@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from actors.private import private_hashes, private_root
 from cluster.archive import open_chain
-from cluster.errors import ClusterError
+from cluster.errors import ClusterError, NotClosed
 from cluster.home import Home
 from ledger.trust.merkle import compute_way_root, find_way
 from models.text.corpus import Corpus
@@ -44,11 +44,11 @@ def disclose(home: Home, epoch: int) -> Disclosure:
         EvidenceError: evidence is damaged.
     """
     with open_chain(home.folder) as chain:
-        genesis, closed = chain.genesis, chain.head.epoch - (chain.head.kind != "close")
+        genesis, closed = chain.genesis, chain.head.closed_epoch
     if genesis.private_text is None:
         raise ClusterError("this network's held-out text is public: there is nothing to disclose")
     if not 1 <= epoch <= closed:
-        raise ClusterError(f"epoch {epoch} is not closed; this ledger has epochs 1 to {closed}")
+        raise NotClosed(epoch, closed)
     corpus = Corpus.open(home.text)
     if private_root(corpus) != genesis.private_text:
         raise ClusterError(f"the text in {home.text} is not what the genesis commits to")

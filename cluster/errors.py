@@ -30,6 +30,19 @@ class NoAnswer(ClusterError):
     """An actor did not answer within its deadline."""
 
 
+class NotClosed(ClusterError):
+    """A person asks about an epoch that the ledger has not closed, up to epoch `closed`."""
+
+    def __init__(self, epoch: int, closed: int) -> None:
+        super().__init__(epoch, closed)
+        self.epoch = epoch
+        self.closed = closed
+
+    def __str__(self) -> str:
+        what = f"has epochs 1 to {self.closed}" if self.closed else "has closed none yet"
+        return f"epoch {self.epoch} is not closed; this ledger {what}"
+
+
 class SubmissionRefused(ClusterError):
     """A submission cannot be made as it was asked for; nothing was registered. `code` is stable, `sentence` says what
     to do.

@@ -43,6 +43,11 @@ class Header(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         """The block's hash: BLAKE2b-256 of a domain tag and the canonical encoding."""
         return blake2b_256(HEADER_DOMAIN, msgspec.msgpack.encode(self))
 
+    @property
+    def closed_epoch(self) -> int:
+        """The last epoch that is closed when this is the last block; 0 if none is."""
+        return self.epoch - (self.kind in ("open", "commit"))
+
 
 class Block(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A header, encoded extrinsics, one receipt for each, and the keeper's signature of the hash."""

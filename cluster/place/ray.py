@@ -12,7 +12,6 @@ from contextlib import contextmanager
 from typing import Any
 
 import ray
-from ray.exceptions import RayError
 
 from cluster.errors import ClusterError
 from cluster.show import Progress
@@ -30,7 +29,7 @@ def joined_ray(address: str | None, namespace: str, show: Progress) -> Iterator[
         namespace: in which actors are named.
 
     Raises:
-        ClusterError: there is no such cluster, or it does not let this process in.
+        ClusterError: there is no such cluster, it does not let this process in, or Ray does not start here.
     """
     where = address or os.environ.get("RAY_ADDRESS") or LOCAL
     show.step("starting Ray" if where == LOCAL else f"joining Ray at {where}")
@@ -39,7 +38,7 @@ def joined_ray(address: str | None, namespace: str, show: Progress) -> Iterator[
     before = signal.getsignal(signal.SIGTERM)
     try:
         ray.init(address=where, namespace=namespace, log_to_driver=False, logging_level=logging.ERROR, **options)
-    except (ConnectionError, RuntimeError, ValueError, RayError) as error:
+    except Exception as error:  # bare ones among them, where a process of Ray's does not come up in time
         raise ClusterError(f"Ray at {where}: {str(error).splitlines()[0]}") from error
     if threading.current_thread() is threading.main_thread():
         # Ray takes SIGTERM for itself and prints a trace; the handler that was there ends the run cleanly.

@@ -22,7 +22,8 @@ FIGURE = ROOT / "docs" / "figures" / "training.png"
 WAYS = {
     "one machine": ("one machine", "#8a8d91"),
     "synchronous": ("synchronous: one gradient a step", "#173f5f"),
-    "dense": ("dense DiLoCo", "#e07b39"),
+    "dense DiLoCo": ("dense DiLoCo: rate 0.7, Nesterov 0.9", "#c8b560"),
+    "dense mean": ("dense: the mean of all members", "#e07b39"),
     "compressed": ("compressed rounds", "#1b6ca8"),
 }
 Line = dict[str, Any]

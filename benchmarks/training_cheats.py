@@ -131,8 +131,7 @@ CHEATS: dict[str, Cheat] = {
     "replay": replay,
 }
 MIXES: dict[str, Sequence[str]] = {
-    "idle, noise, flip": ("still", "noise", "flip"),
+    "still, noise, flip": ("still", "noise", "flip"),
     "thousand, copy, pages": ("thousand", "copy", "pages"),
     "stale, replay, noise": ("stale", "replay", "noise"),
-    "three flips": ("flip", "flip", "flip"),
 }

@@ -6,14 +6,15 @@ Invariants: a ratio compares runs of one seed and one number of members; what wa
 from statistics import fmean
 from typing import Any
 
-AIMS = {"dense": 1.03, "synchronous": 1.06}
+AIMS = {"dense DiLoCo": 1.03, "dense mean": 1.03, "synchronous": 1.06}
 """How many times the bits per byte of another way compressed rounds may end with."""
+WAYS = ("one machine", *AIMS)
 LEAST_SAVED = 100
 """How many times less than dense rounds they must send."""
 CHEATED = 1.02
 """How many times the bits per byte of the five honest members alone a run with three cheats may end with."""
 PAID_UNTIL = 3
-"""Rounds after which a cheat has earned nothing."""
+"""The last round in which a cheat may be accepted."""
 
 Line = dict[str, Any]
 
@@ -28,9 +29,17 @@ def summarize_runs(lines: list[Line]) -> dict[str, Any]:
         for way in AIMS
         if row["against"] == way
     }
-    aims |= {f"bytes, {row['members']} members": row["saved"] >= LEAST_SAVED for row in ratios if "saved" in row}
-    aims |= {f"{row['name']}: the end": row["ratio"] <= CHEATED for row in cheats}
-    aims |= {f"{row['name']}: nothing earned": not any(row["earned"].values()) for row in cheats}
+    aims |= {
+        f"bytes against {row['against']}, {row['members']} members": row["saved"] >= LEAST_SAVED
+        for row in ratios
+        if "saved" in row
+    }
+    for row in cheats:
+        where = f"{row['name']}, seed {row['seed']}"
+        aims[f"{where}: the end"] = row["ratio"] <= CHEATED
+        aims[f"{where}: nothing earned"] = all(
+            number <= PAID_UNTIL for numbers in row["taken"].values() for number in numbers
+        )
     return {"ratios": ratios, "cheats": cheats, "aims": aims}
 
 
@@ -39,7 +48,7 @@ def compare_ways(lines: list[Line]) -> list[dict[str, Any]]:
     found: dict[tuple[str, int, int], Line] = {(line["name"], line["members"], line["seed"]): line for line in lines}
     rows = []
     for members in sorted({line["members"] for line in lines if line["name"] == "compressed"}):
-        for way in ("one machine", "synchronous", "dense"):
+        for way in WAYS:
             pairs = [
                 (line, found[other])
                 for (name, many, seed), line in sorted(found.items())
@@ -55,33 +64,42 @@ def describe_pairs(members: int, way: str, pairs: list[tuple[Line, Line]]) -> di
     """One row of ratios."""
     ratios = [ours["bits_per_byte"] / other["bits_per_byte"] for ours, other in pairs]
     row = {"members": members, "against": way, "ratio": fmean(ratios), "least": min(ratios), "most": max(ratios)}
-    if way == "dense":
+    if way.startswith("dense"):
         row["saved"] = min(other["sent_bytes"] / ours["sent_bytes"] for ours, other in pairs)
     return row
 
 
 def compare_cheats(lines: list[Line]) -> list[dict[str, Any]]:
-    """Each set of cheats against the five honest members alone, and the plain mean beside it."""
-    found = {line["name"]: line for line in lines}
-    clean = found.get("nobody")
+    """Each set of cheats against the five honest members alone, and the plain mean beside it, seed by seed."""
+    found: dict[tuple[str, int], Line] = {(line["name"], line["seed"]): line for line in lines}
     rows = []
-    for name, line in found.items():
+    for (name, seed), line in found.items():
+        clean = found.get(("nobody", seed))
         if clean and line["way"] == "network" and line["cheats"]:
-            mean = found.get(f"{name}, plain mean")
+            mean = found.get((f"{name}, plain mean", seed))
             rows.append(
                 {
                     "name": name,
+                    "seed": seed,
                     "ratio": line["bits_per_byte"] / clean["bits_per_byte"],
                     "mean_ratio": mean and mean["bits_per_byte"] and mean["bits_per_byte"] / clean["bits_per_byte"],
                     "diverged": mean and mean["diverged"],
-                    "earned": earned(line),
+                    "taken": taken(line),
+                    "share": share(line),
                     "rounds": len(line["history"]),
                 }
             )
     return rows
 
 
-def earned(line: Line) -> dict[str, int]:
-    """What stands in each cheat's sum after the run's first rounds: the most in any later round, 10^-9 bits a byte."""
-    later = line["history"][PAID_UNTIL:]
-    return {uid: max((round_["sums"].get(uid, 0) for round_ in later), default=0) for uid in line["cheats"]}
+def taken(line: Line) -> dict[str, list[int]]:
+    """The rounds, from 1, in which each cheat was accepted."""
+    rounds = list(enumerate(line["history"], 1))
+    return {uid: [number for number, round_ in rounds if int(uid) in round_["accepted"]] for uid in line["cheats"]}
+
+
+def share(line: Line) -> dict[str, float]:
+    """Each cheat's part of all sums after the last round."""
+    sums = line["history"][-1]["sums"]
+    total = sum(sums.values()) or 1
+    return {uid: sums.get(uid, 0) / total for uid in line["cheats"]}

@@ -114,7 +114,13 @@ def test_the_ledgers_parameters_are_in_the_store_and_updates_beside_them(
         committed = {each.payload.hex() for each in chain.state.contributions().values()}
     accepted = {each.uid: each.payload for each in row.accepted}
     standing = load_standing(
-        row.manifest, row.parameters, accepted, store=Store(home.store), contributions=home.contributions, device="cpu"
+        row.manifest,
+        row.parameters,
+        accepted,
+        load_network(COHORT_TOML).cohorts[0].outer,
+        store=Store(home.store),
+        contributions=home.contributions,
+        device="cpu",
     )
     assert hash_vector(standing.theta_P, standing.layout) == row.parameters
     assert {path.name for path in home.contributions.iterdir()} == committed | {

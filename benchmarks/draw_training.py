@@ -16,6 +16,8 @@ from typing import Any
 ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(ROOT)]
 
+TRIED = ROOT / "benchmarks" / "results" / "training_tried.json"
+CHUNK = 4096
 RECORD = ROOT / "benchmarks" / "results" / "training.json"
 PAGE = ROOT / "docs" / "training.md"
 FIGURE = ROOT / "docs" / "figures" / "training.png"
@@ -59,43 +61,66 @@ def ratio_table(measured: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def tried_table(measured: dict[str, Any]) -> str:
-    """What was tried, by members."""
-    runs = [line for line in measured["runs"] if line["table"] == "tried"]
-    members = sorted({line["members"] for line in runs})
-    lines = ["| what | " + " | ".join(f"{many} members" for many in members) + " |", "|---|" + "---|" * len(members)]
-    for name in dict.fromkeys(line["name"] for line in runs):
-        found = {line["members"]: line["bits_per_byte"] for line in runs if line["name"] == name}
-        cells = [f"{found[many]:.3f}" if many in found else "—" for many in members]
-        lines.append(f"| {name} | " + " | ".join(cells) + " |")
+def tried_table(tried: list[Line]) -> str:
+    """What was tried, and how many times the bits per byte of synchronous training on the same text it ends with."""
+    lines = [
+        "| million bytes | members | pages a step | steps a round | keep | rate | momentum | floor | error decay "
+        "| bits per byte | against synchronous |",
+        "|" + "---|" * 11,
+    ]
+    same = ("tokens", "batch", "members")
+    for row in (row for row in tried if row["outer"]):
+        found = [
+            other["bits_per_byte"]
+            for other in tried
+            if not other["outer"] and [other[key] for key in same] == [row[key] for key in same]
+        ]
+        outer, ratio = row["outer"], f"{row['bits_per_byte'] / min(found):.3f}" if found else "—"
+        dense = outer["keep"] == CHUNK
+        rest = "— | —" if dense else f"{outer['senders_floor']:g} | {outer['error_decay']:g}"
+        lines.append(
+            f"| {row['tokens'] / 1e6:.1f} | {row['members']} | {row['batch']} | {row['inner_steps']} | "
+            f"{'all' if dense else outer['keep']} | {outer['rate']:g} | {outer['momentum']:g} | {rest} | "
+            f"{row['bits_per_byte']:.3f} | {ratio} |"
+        )
     return "\n".join(lines)
 
 
 def cheat_table(measured: dict[str, Any]) -> str:
-    """Three of eight cheating against the five honest alone, and each cheat's share of all sums at the end."""
+    """Three of eight cheating against the five honest alone: the end, and what each cheat was given."""
     lines = [
-        "| three of eight | the end, against five honest alone | under a plain mean | each cheat's share of the sums |",
-        "|---|---|---|---|",
+        "| three of eight | seeds | the end | under a plain mean | accepted, and share of the sums |",
+        "|" + "---|" * 5,
     ]
-    runs = {line["name"]: line for line in measured["runs"] if line["table"] == "cheats"}
-    for row in measured["summary"]["cheats"]:
-        mean = "—" if row["mean_ratio"] is None else f"{row['mean_ratio']:.3g}"
-        if row["diverged"] is not None:
-            mean = f"diverged in round {row['diverged']}"
-        lines.append(f"| {row['name']} | {row['ratio']:.4f} | {mean} | {shares(runs[row['name']])} |")
+    rows = measured["summary"]["cheats"]
+    runs = [line for line in measured["runs"] if line["table"] == "cheats" and line["way"] == "network"]
+    for name in dict.fromkeys(row["name"] for row in rows):
+        found = [row for row in rows if row["name"] == name]
+        mean = next((plain for row in found if (plain := said_of_mean(row))), "—")
+        ends = ", ".join(f"{row['ratio']:.3f}" for row in found)
+        fates = "; ".join(
+            fate(uid, cheat, found, [line for line in runs if line["name"] == name])
+            for uid, cheat in next(line for line in runs if line["name"] == name)["cheats"].items()
+        )
+        lines.append(f"| {name} | {len(found)} | {ends} | {mean} | {fates} |")
     return "\n".join(lines)
 
 
-def shares(line: Line) -> str:
-    """Each cheat, its part of all sums after the last round, and how it was met."""
-    sums = line["history"][-1]["sums"]
-    total = sum(sums.values()) or 1
-    cells = []
-    for uid, cheat in line["cheats"].items():
-        codes = sorted({round_["refused"][uid] for round_ in line["history"] if uid in round_["refused"]})
-        met = f" ({', '.join(f'`{code}`' for code in codes)})" if codes else ""
-        cells.append(f"{cheat}: {100 * sums.get(uid, 0) / total:.2f} %{met}")
-    return "; ".join(cells)
+def said_of_mean(row: dict[str, Any]) -> str:
+    """The end under a plain mean; nothing where it was not played."""
+    if row["diverged"] is not None:
+        return f"no number from round {row['diverged'] + 1} on"
+    return "" if row["mean_ratio"] is None else f"{row['mean_ratio']:.3g}"
+
+
+def fate(uid: str, cheat: str, rows: list[dict[str, Any]], lines: list[Line]) -> str:
+    """A cheat over all seeds: the rounds in which it was accepted, its largest share, and its refusals' codes."""
+    codes = sorted({round_["refused"][uid] for line in lines for round_ in line["history"] if uid in round_["refused"]})
+    rounds = sorted({number for row in rows for number in row["taken"][uid]})
+    taken = f"rounds {', '.join(map(str, rounds))} of {rows[0]['rounds']}" if rounds else "never"
+    most = max(row["share"][uid] for row in rows)
+    met = f", {', '.join(f'`{code}`' for code in codes)}" if codes else ""
+    return f"**{cheat}**: {taken}, {100 * most:.1f} %{met}"
 
 
 def size(sent_bytes: int) -> str:
@@ -108,7 +133,7 @@ def tables(measured: dict[str, Any]) -> dict[str, str]:
     return {
         "ways": way_table(measured),
         "ratios": ratio_table(measured),
-        "tried": tried_table(measured),
+        "tried": tried_table(json.loads(TRIED.read_text(encoding="utf-8"))["rows"]),
         "cheats": cheat_table(measured),
     }
 

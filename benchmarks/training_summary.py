@@ -6,6 +6,8 @@ Invariants: a ratio compares runs of one seed and one number of members; what wa
 from statistics import fmean
 from typing import Any
 
+from ledger.epoch.cohorts import DECAY
+
 AIMS = {"dense DiLoCo": 1.03, "dense mean": 1.03, "synchronous": 1.06}
 """How many times the bits per byte of another way compressed rounds may end with."""
 WAYS = ("one machine", *AIMS)
@@ -14,7 +16,7 @@ LEAST_SAVED = 100
 CHEATED = 1.02
 """How many times the bits per byte of the five honest members alone a run with three cheats may end with."""
 PAID_UNTIL = 3
-"""The last round in which a cheat may be accepted."""
+"""The last round whose update may still earn a cheat anything."""
 
 Line = dict[str, Any]
 
@@ -37,9 +39,7 @@ def summarize_runs(lines: list[Line]) -> dict[str, Any]:
     for row in cheats:
         where = f"{row['name']}, seed {row['seed']}"
         aims[f"{where}: the end"] = row["ratio"] <= CHEATED
-        aims[f"{where}: nothing earned"] = all(
-            number <= PAID_UNTIL for numbers in row["taken"].values() for number in numbers
-        )
+        aims[f"{where}: nothing earned"] = not any(row["earned"].values())
     return {"ratios": ratios, "cheats": cheats, "aims": aims}
 
 
@@ -85,6 +85,7 @@ def compare_cheats(lines: list[Line]) -> list[dict[str, Any]]:
                     "mean_ratio": mean and mean["bits_per_byte"] and mean["bits_per_byte"] / clean["bits_per_byte"],
                     "diverged": mean and mean["diverged"],
                     "taken": taken(line),
+                    "earned": earned(line),
                     "share": share(line),
                     "rounds": len(line["history"]),
                 }
@@ -96,6 +97,20 @@ def taken(line: Line) -> dict[str, list[int]]:
     """The rounds, from 1, in which each cheat was accepted."""
     rounds = list(enumerate(line["history"], 1))
     return {uid: [number for number, round_ in rounds if int(uid) in round_["accepted"]] for uid in line["cheats"]}
+
+
+def earned(line: Line) -> dict[str, int]:
+    """What each cheat's updates of later rounds than `PAID_UNTIL` added to its sum, 10^-9 bits per byte.
+
+    An update counts one round after it was sent.
+    """
+    part, whole = DECAY
+    sums = [round_["sums"] for round_ in line["history"]]
+    later = range(PAID_UNTIL + 1, len(sums))
+    return {
+        uid: sum(sums[at].get(uid, 0) - sums[at - 1].get(uid, 0) * part // whole for at in later)
+        for uid in line["cheats"]
+    }
 
 
 def share(line: Line) -> dict[str, float]:

@@ -89,7 +89,7 @@ def tried_table(tried: list[Line]) -> str:
 def cheat_table(measured: dict[str, Any]) -> str:
     """Three of eight cheating against the five honest alone: the end, and what each cheat was given."""
     lines = [
-        "| three of eight | seeds | the end | under a plain mean | accepted in; earned after round 3; share of all sums at the end; refused as |",
+        "| three of eight | seeds | the end | under a plain mean | accepted in, earned after round 3, share of sums, refused as |",
         "|" + "---|" * 5,
     ]
     rows = measured["summary"]["cheats"]
@@ -114,14 +114,14 @@ def said_of_mean(row: dict[str, Any]) -> str:
 
 
 def fate(uid: str, cheat: str, rows: list[dict[str, Any]], lines: list[Line]) -> str:
-    """A cheat over all seeds: rounds in which it was accepted, what it earned later, its largest share, its refusals."""
+    """A cheat over all seeds: where it was accepted, what it earned later, its largest share, its refusals."""
     codes = sorted({round_["refused"][uid] for line in lines for round_ in line["history"] if uid in round_["refused"]})
     rounds = sorted({number for row in rows for number in row["taken"][uid]})
     taken = f"rounds {', '.join(map(str, rounds))} of {rows[0]['rounds']}" if rounds else "never"
     most = max(row["share"][uid] for row in rows)
     met = f", {', '.join(f'`{code}`' for code in codes)}" if codes else ""
     later = max(row["earned"][uid] for row in rows) / 1e9
-    return f"**{cheat}**: {taken}, later {later:.3g}, {100 * most:.1f} %{met}"
+    return f"**{cheat}**: {taken}, {later:.3g}, {100 * most:.1f} %{met}"
 
 
 def size(sent_bytes: int) -> str:

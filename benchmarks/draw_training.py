@@ -89,7 +89,7 @@ def tried_table(tried: list[Line]) -> str:
 def cheat_table(measured: dict[str, Any]) -> str:
     """Three of eight cheating against the five honest alone: the end, and what each cheat was given."""
     lines = [
-        "| three of eight | seeds | the end | under a plain mean | accepted in, earned after round 3, share of sums, code |",
+        "| three of eight | seeds | the end | under a plain mean | accepted in, earned later, share, refused as |",
         "|" + "---|" * 5,
     ]
     rows = measured["summary"]["cheats"]

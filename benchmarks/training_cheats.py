@@ -134,4 +134,5 @@ MIXES: dict[str, Sequence[str]] = {
     "still, noise, flip": ("still", "noise", "flip"),
     "thousand, copy, pages": ("thousand", "copy", "pages"),
     "stale, replay, noise": ("stale", "replay", "noise"),
+    "flip, flip, flip": ("flip", "flip", "flip"),
 }

@@ -116,7 +116,7 @@ def test_learning_together_shortens_the_text(rounds: Played) -> None:
 
 def test_the_cohorts_credit_goes_to_members_by_what_their_updates_were_worth(together: Together) -> None:
     for name in STAKES_TAO:
-        evidence = read_evidence(together.plain.evidence_path(3, name))
+        evidence = read_evidence(together.plain.evidence_path(4, name))
         (weighing,) = evidence.rounds
         publisher = together.plain.uid("ada")
         assert evidence.books.new_bits[publisher] > 0

@@ -7,8 +7,6 @@ Invariants:
 """
 
 import hashlib
-import os
-import secrets
 import tempfile
 import time
 from pathlib import Path
@@ -20,6 +18,7 @@ import numpy as np
 from actors.member_record import MemberRecord, MemberRecords, Receipt
 from actors.miner import put_model
 from actors.parameters import load_standing
+from models.content import write_whole
 from models.errors import UpdateRefused
 from models.host.folders import load_model, save_model
 from models.store import Store
@@ -229,15 +228,9 @@ def unsent(job: MemberJob, before: MemberRecord, layout: Layout) -> Vector:
 
 def _lay_out(outbox: Path, contributions: Path, record: MemberRecord) -> None:
     """The payload into the outbox, unless others have it already; what is older than the last round's goes."""
-    outbox.mkdir(parents=True, exist_ok=True)
     name = record.receipt.payload.hex()
     if not (contributions / name).exists() and not (outbox / name).exists():
-        waiting = outbox / f".{name}.{secrets.token_hex(8)}"
-        with waiting.open("xb") as file:
-            file.write(record.payload)
-            file.flush()
-            os.fsync(file.fileno())
-        waiting.replace(outbox / name)
-    for other in outbox.iterdir():
+        write_whole(outbox / name, record.payload)
+    for other in outbox.glob("*"):
         if other.name != record.receipt.previous.hex() and name not in other.name:
             other.unlink(missing_ok=True)

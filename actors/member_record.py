@@ -4,8 +4,6 @@ Invariants: safetensors, never pickle; a record appears whole or not at all, and
 a job that is done twice has one outcome; the record before the last one stays, for a job that has to be done again.
 """
 
-import os
-import secrets
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +11,7 @@ import msgspec
 import numpy as np
 import torch
 
+from models.content import write_whole
 from models.errors import TrainingError
 from models.train.layout import Vector
 from models.train.optimizer import OptimizerState
@@ -70,7 +69,6 @@ class MemberRecords:
 
     def keep(self, record: MemberRecord) -> None:
         """Write a record, and forget those that no job goes on from, and what a killed host left half-written."""
-        self._folder.mkdir(parents=True, exist_ok=True)
         path = self._folder / f"{record.receipt.round:08d}-{record.key.hex()}.safetensors"
         _write(path, record)
         half_written = [other for other in self._folder.glob(".*") if other.name < f".{record.receipt.round:08d}"]
@@ -87,15 +85,7 @@ def _write(path: Path, record: MemberRecord) -> None:
     tensors = {OPTIMIZER + name: tensor.contiguous().cpu() for name, tensor in record.optimizer.items()}
     tensors["accumulated"] = torch.from_numpy(record.accumulated_P)
     tensors["payload"] = torch.from_numpy(np.frombuffer(record.payload, np.uint8).copy())
-    aside = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
-    try:
-        with aside.open("xb") as file:
-            file.write(save(tensors, metadata={"receipt": msgspec.json.encode(record.receipt).decode()}))
-            file.flush()
-            os.fsync(file.fileno())
-        aside.replace(path)
-    finally:
-        aside.unlink(missing_ok=True)
+    write_whole(path, save(tensors, metadata={"receipt": msgspec.json.encode(record.receipt).decode()}))
 
 
 def _read(path: Path, key: bytes) -> MemberRecord:

@@ -14,6 +14,7 @@ from msgspec import Struct
 from actors.miner import Job
 from cluster.config import CohortEntry
 from cluster.run import Run
+from models.content import write_whole
 from models.host.architectures import Architecture
 from models.train.cohort import OuterSettings, cohort_id
 
@@ -63,10 +64,7 @@ def keep_first(run: Run, made: Mapping[str, bytes]) -> None:
                 outer=cohort.outer,
                 seed=_seed(run, cohort),
             )
-            run.home.cohorts.mkdir(parents=True, exist_ok=True)
-            waiting = run.home.cohorts / f".{cohort.name}.new"
-            waiting.write_bytes(msgspec.json.format(msgspec.json.encode(record), indent=1))
-            waiting.replace(_path(run, cohort))
+            write_whole(_path(run, cohort), msgspec.json.format(msgspec.json.encode(record), indent=1))
 
 
 def first_manifests(run: Run) -> set[bytes]:

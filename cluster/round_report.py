@@ -15,8 +15,8 @@ from actors.ballot import ContributionFinding, Finding, RoundFinding
 from cluster.report import EpochRecord, MemberRecord, RoundRecord, weighted_mean
 from ledger.entries import Cohort, Contribution, Neuron
 from ledger.epoch.cohorts import weighted_median
+from models.value.accounts import NANO
 
-NANO = 10**9
 FLOAT32_BYTES = 4
 ABSENT = "nothing of it is in the open block"
 UNDECIDED = "no agreement on where the round begins; it is taken again"
@@ -87,6 +87,7 @@ class _Heard:
 
     @cached_property
     def by_uid(self) -> dict[int, ContributionFinding]:
+        """What it says of each update."""
         return {each.uid: each for each in self.said.contributions} if self.said else {}
 
 
@@ -105,6 +106,7 @@ class _Round:
 
     @cached_property
     def heard(self) -> tuple[_Heard, ...]:
+        """What each validator that revealed says."""
         found = []
         for uid, finding in self.epoch.findings.items():
             said = next((each for each in finding.rounds if each.cohort == self.cohort.id), None)
@@ -115,6 +117,7 @@ class _Round:
 
     @cached_property
     def contributions(self) -> dict[int, Contribution]:
+        """Those to this cohort, by uid."""
         return {uid: row for uid, row in self.epoch.contributions.items() if row.cohort == self.cohort.id}
 
 

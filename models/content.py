@@ -1,6 +1,7 @@
 """Contents on a local disk: whole under their names or absent, and checked against what a manifest says of them."""
 
 import os
+import secrets
 import shutil
 from pathlib import Path
 from typing import BinaryIO
@@ -34,6 +35,19 @@ def sync(file: BinaryIO) -> None:
     """Wait until what was written is on the disk."""
     file.flush()
     os.fsync(file.fileno())
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Write a file so that it is whole on the disk or absent; its folder is made. Raises OSError."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    try:
+        with aside.open("xb") as file:
+            file.write(data)
+            sync(file)
+        aside.replace(path)
+    finally:
+        aside.unlink(missing_ok=True)
 
 
 def settle(aside: Path, place: Path) -> None:

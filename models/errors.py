@@ -29,8 +29,8 @@ class ArchitectureError(FieldError):
     """An architecture cannot be built. `field` is relative to the architecture (`kind`, `hidden`)."""
 
 
-class ModelRefused(ModelsError):
-    """A folder is not a model that may be hosted. `code` is stable, `sentence` says what to do."""
+class Refused(ModelsError):
+    """Something that was handed in is not taken. `code` is stable, `sentence` says what is wrong."""
 
     def __init__(self, code: str, sentence: str) -> None:
         super().__init__(code, sentence)
@@ -39,6 +39,10 @@ class ModelRefused(ModelsError):
 
     def __str__(self) -> str:
         return f"{self.code}: {self.sentence}"
+
+
+class ModelRefused(Refused):
+    """A folder is not a model that may be hosted. `code` is stable, `sentence` says what to do."""
 
 
 class StoreError(ModelsError):
@@ -53,13 +57,5 @@ class TrainingError(ModelsError):
     """Training cannot go on."""
 
 
-class UpdateRefused(ModelsError):
+class UpdateRefused(Refused):
     """What a member of a cohort sent is no update that counts. `code` is stable, `sentence` says what is wrong."""
-
-    def __init__(self, code: str, sentence: str) -> None:
-        super().__init__(code, sentence)
-        self.code = code
-        self.sentence = sentence
-
-    def __str__(self) -> str:
-        return f"{self.code}: {self.sentence}"

@@ -35,12 +35,10 @@ from models.train.payload import (
     unpack_positions,
     unseal,
 )
-from models.train.update import Update
+from models.train.update import Update, flushed
 
 LARGEST = 65536.0
 """No parameter moves so far in a round; with it no sum of squares, and no step, overflows."""
-SMALLEST = np.finfo(np.float32).tiny
-"""Smaller values count as 0: not every processor keeps what float32 cannot hold in full precision."""
 SPLITS = 4
 """Times that the border between small and large is moved; it hardly moves after three."""
 BLOCK_CHUNKS = 1024
@@ -55,7 +53,7 @@ def compress(vector_P: Vector, layout: Layout, outer: OuterSettings) -> bytes:
         raise TrainingError(f"expected {layout.size} float32 parameters, got {vector_P.dtype} {vector_P.shape}")
     if outer.dense:
         _check_bounds(vector_P)
-        return seal(_flushed(vector_P).astype("<f4", copy=False).tobytes(), layout, outer.keep)
+        return seal(flushed(vector_P).astype("<f4", copy=False).tobytes(), layout, outer.keep)
     chunks = chunks_of(layout, outer.keep)
     place_N = largest_places(vector_P, chunks)
     position_N = _positions(place_N, chunks)
@@ -77,13 +75,13 @@ def decode(payload: bytes, layout: Layout, outer: OuterSettings) -> Update:
     if outer.dense:
         dense_P = np.frombuffer(body, "<f4").astype(np.float32)
         _refuse_values(dense_P)
-        dense_P = _flushed(dense_P)
+        dense_P = flushed(dense_P)
         return Update(None, dense_P, dense_norm(dense_P))
     chunks = chunks_of(layout, outer.keep)
     count = chunks.sent
     after_books = 2 * CODES * chunks.tensors
     after_places = after_books + -(-count * 12 // 8)
-    codebook_TV = _flushed(from_bfloat16(np.frombuffer(body[:after_books], "<u2").reshape(-1, CODES)))
+    codebook_TV = flushed(from_bfloat16(np.frombuffer(body[:after_books], "<u2").reshape(-1, CODES)))
     _refuse_values(codebook_TV)
     place_N = unpack_positions(body[after_books:after_places], count)
     _refuse_places(place_N, chunks)
@@ -180,7 +178,7 @@ def quantised(
     entry_N = CODES * tensor_N + code_N
     size = CODES * tensors
     mean_TV = np.bincount(entry_N, value_N, size) / np.maximum(1, np.bincount(entry_N, minlength=size))
-    return code_N, _flushed(mean_TV.astype(np.float32)).reshape(tensors, CODES)
+    return code_N, flushed(mean_TV.astype(np.float32)).reshape(tensors, CODES)
 
 
 def sparse_norm(codebook_V: NDArray[np.float32], count_V: NDArray[np.int64]) -> float:
@@ -218,7 +216,3 @@ def _refuse_values(values: NDArray[np.float32]) -> None:
 def _check_bounds(values: NDArray[np.float32]) -> None:
     if not (np.abs(values) <= LARGEST).all():
         raise TrainingError("training diverged: the update is not finite, or far too large; lower the learning rate")
-
-
-def _flushed(values: NDArray[np.float32]) -> NDArray[np.float32]:
-    return np.where(np.abs(values) < SMALLEST, np.float32(0.0), values)

@@ -20,14 +20,12 @@ from numpy.typing import NDArray
 
 from models.train.cohort import OuterSettings
 from models.train.layout import Vector
-from models.train.update import Update
+from models.train.update import Update, flushed
 
 LIKENESS = 0.65
 """Cosine from which two sparse updates are one: of members with pages of their own 0.17, in tiny models up to 0.43."""
 WHOLE_LIKENESS = 0.85
 """The same of updates that are sent whole: all follow the text's plainest statistics at first, with up to 0.72."""
-SMALLEST = np.finfo(np.float32).tiny
-"""The smallest float32 of full precision."""
 
 
 @dataclass(frozen=True)
@@ -107,11 +105,6 @@ def divided(update: Update, clip: np.float32, divisor_P: Vector | np.float32) ->
     if isinstance(divisor_P, np.ndarray) and update.position_N is not None:
         divisor = divisor_P[update.position_N]
     return Part(update.position_N, flushed(flushed(update.value_N * clip) / divisor))
-
-
-def flushed(values: Vector) -> Vector:
-    """The same values, with 0 for those without float32's full precision."""
-    return np.where(np.abs(values) < SMALLEST, np.float32(0.0), values)
 
 
 def add_part(vector_P: Vector, part: Part) -> None:

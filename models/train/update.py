@@ -10,6 +10,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from models.train.layout import Vector
+
+SMALLEST = np.finfo(np.float32).tiny
+"""The smallest float32 of full precision."""
+
 
 @dataclass(frozen=True)
 class Update:
@@ -24,3 +29,8 @@ class Update:
     position_N: NDArray[np.int64] | None
     value_N: NDArray[np.float32]
     norm: float
+
+
+def flushed(values: Vector) -> Vector:
+    """The same values, with 0 for those without float32's full precision, which not every processor keeps."""
+    return np.where(np.abs(values) < SMALLEST, np.float32(0.0), values)

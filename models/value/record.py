@@ -3,7 +3,6 @@
 Invariants: what is built here decodes again to the same round and valuation; a file is whole on disk or absent.
 """
 
-import os
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from models.content import write_whole
 from models.value.errors import EvidenceError
 from models.value.evidence import (
     COLUMNS,
@@ -77,13 +77,7 @@ def build_evidence(
 
 def write_evidence(path: Path, data: bytes) -> None:
     """Write encoded evidence so that the file is whole on disk or absent. Raises OSError."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    with partial.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
+    write_whole(path, data)
 
 
 def read_evidence(path: Path, expected_hash: bytes | None = None) -> Evidence:

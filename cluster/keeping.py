@@ -34,9 +34,9 @@ def forget_unused(run: Run) -> None:
     try:
         store = Store(run.home.store, run.network.storage.depot)
         store.collect(named | bases_of(store, named), run.network.storage.keep_unused_s)
+        forget_updates(run.home, view)
     except (StoreError, OSError) as error:
-        run.show.note(f"the store was not cleared: {error}")
-    forget_updates(run.home, view)
+        run.show.note(f"the home was not cleared: {error}")
 
 
 def forget_updates(home: Home, view: View) -> None:

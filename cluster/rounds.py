@@ -74,12 +74,13 @@ def round_calls(run: Run, work: Work, view: View, made: Mapping[str, RoundReceip
         accepted = {each.uid for each in row.accepted if not each.left} if row is not None else set()
         publisher = min((member for member in own if uids[member] in accepted), key=uids.__getitem__, default=None)
         for member, receipt in own.items():
-            shown: list[Call] = [
-                Publish(manifest=receipt.manifest),
-                Checkpoint(parameters=receipt.parameters, manifest=receipt.manifest),
-            ]
             bound = Contribute(cohort=name, epoch=work.epoch, parameters=receipt.parameters, payload=receipt.payload)
-            calls[member] = [*(shown if member == publisher else []), bound]
+            # The publication last: one that is refused uses no nonce, and costs its signer what is signed after it.
+            shown: list[Call] = [
+                Checkpoint(parameters=receipt.parameters, manifest=receipt.manifest),
+                Publish(manifest=receipt.manifest),
+            ]
+            calls[member] = [bound, *(shown if member == publisher else [])]
     return calls
 
 

@@ -39,7 +39,8 @@ def joined_ray(address: str | None, namespace: str, show: Progress) -> Iterator[
     try:
         ray.init(address=where, namespace=namespace, log_to_driver=False, logging_level=logging.ERROR, **options)
     except Exception as error:  # bare ones among them, where a process of Ray's does not come up in time
-        raise ClusterError(f"Ray at {where}: {str(error).splitlines()[0]}") from error
+        said = str(error).strip().splitlines() or [type(error).__name__]
+        raise ClusterError(f"Ray at {where}: {said[0]}") from error
     if threading.current_thread() is threading.main_thread():
         # Ray takes SIGTERM for itself and prints a trace; the handler that was there ends the run cleanly.
         signal.signal(signal.SIGTERM, before)

@@ -141,8 +141,8 @@ def test_the_lowest_accepted_uid_that_is_there_publishes(
     _, name = cohort_of(run)
     rows = {name: row(*(Accepted(uid=uid, payload=bytes(32)) for uid in accepted))}
     calls = round_calls(run, Work(3), see(run, cohorts=rows), made_by("ben", "cleo", "flip"))
-    shown = [Publish(manifest=b"v" * 32), Checkpoint(parameters=b"n" * 32, manifest=b"v" * 32)]
-    assert {member: own[:-1] for member, own in calls.items() if len(own) > 1} == (
+    shown = [Checkpoint(parameters=b"n" * 32, manifest=b"v" * 32), Publish(manifest=b"v" * 32)]
+    assert {member: own[1:] for member, own in calls.items() if len(own) > 1} == (
         {publisher: shown} if publisher else {}
     )
 

@@ -23,9 +23,12 @@ class Line(msgspec.Struct, frozen=True, kw_only=True):
         unit, units: what is done in one repetition, and how many of it.
         seconds: of a repetition.
         units_s: units a second, of the median repetition.
-        operations_s, mfu: floating-point operations a second, and as a share of the device's measured matrix product.
-        bytes_s, bandwidth: bytes that had to move, a second, and as a share of the device's measured copy.
-        floor_s, bound: the least seconds by the measured ceilings, and what gives them: operations or bytes.
+        operations_s, mfu: floating-point operations a second, and as a share of the device's measured matrix product;
+            None where the work is of another kind.
+        bytes_s, bandwidth: bytes that had to move, a second, and as a share of the device's measured copy; or None.
+        floor_s, bound: the least seconds by the measured ceilings, and what gives them: operations, bytes, or another
+            work that this one cannot do without.
+        ratio: its throughput as a share of the bare work's beside it, in each interleaved pair, where that was measured.
         memory_bytes: the most that the device's memory held; on a CPU the process's.
         energy_j: of one repetition, where the driver tells.
         messages: what a reader of the figure has to know, such as a batch that had to be made smaller.
@@ -36,12 +39,13 @@ class Line(msgspec.Struct, frozen=True, kw_only=True):
     units: int
     seconds: Spread
     units_s: float
-    operations_s: float
-    mfu: float
-    bytes_s: float
-    bandwidth: float
+    operations_s: float | None = None
+    mfu: float | None = None
+    bytes_s: float | None = None
+    bandwidth: float | None = None
     floor_s: float
     bound: str
+    ratio: Spread | None = None
     memory_bytes: int | None = None
     energy_j: float | None = None
     messages: tuple[str, ...] = ()
@@ -55,6 +59,7 @@ def make_line(
     cost: Cost,
     ceilings: Ceilings,
     *,
+    ratio: Spread | None = None,
     memory_bytes: int | None = None,
     energy_j: float | None = None,
     messages: Sequence[str] = (),
@@ -74,6 +79,7 @@ def make_line(
         bandwidth=bytes_s / ceilings.bytes_s,
         floor_s=max(cost.floors_s(ceilings)),
         bound=cost.bound(ceilings),
+        ratio=ratio,
         memory_bytes=memory_bytes,
         energy_j=energy_j,
         messages=tuple(messages),

@@ -20,124 +20,24 @@ import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
-
-import msgspec
-import nacl.bindings
+from typing import Any
 
 from benchmarks.record import summarize, write_record
-from ledger import sealing
-from ledger.blocks import Kind
+from cluster.bench.ledger import TransferChain, sample_throughput
 from ledger.entries import Shares
 from ledger.epoch.close import apply_payout
-from ledger.extrinsics import Transfer, decode_extrinsic, encode_extrinsic, sign_extrinsic
-from ledger.genesis import Genesis, GenesisNeuron
-from ledger.keys import EXTRINSIC_DOMAIN, Keypair
-from ledger.store.chain import Chain
-from ledger.store.replay import verify
-
-KINDS: tuple[Kind, ...] = ("open", "commit", "close")
-START_RAO = 10**10
-
-
-class Spent(NamedTuple):
-    """Seconds on the wall's clock, and of this process."""
-
-    wall_s: float
-    cpu_s: float
-
-
-class Clock:
-    """Both clocks since it was made."""
-
-    def __init__(self) -> None:
-        self._began = Spent(time.perf_counter(), time.process_time())
-
-    def read(self) -> Spent:
-        """What has been spent."""
-        return Spent(time.perf_counter() - self._began.wall_s, time.process_time() - self._began.cpu_s)
-
-
-class Bench:
-    """A chain whose first accounts sign transfers to all others, a little to each in turn."""
-
-    def __init__(self, folder: Path, accounts: int, signers: int) -> None:
-        self.keeper, hotkey = _key("keeper"), _key("hotkey")
-        self.signers = [_key(f"signer {index}") for index in range(signers)]
-        rest = (hashlib.sha256(b"account %d" % index).digest() for index in range(accounts - signers))
-        self.accounts = [*(key.public for key in self.signers), *rest]
-        genesis = Genesis(
-            network="benchmark",
-            keeper=self.keeper.public,
-            development=True,
-            balances=tuple((public, START_RAO) for public in self.accounts),
-            stakes=((hotkey.public, self.keeper.public, START_RAO),),
-            neurons=(GenesisNeuron(hotkey=hotkey.public, coldkey=self.keeper.public, name="validator", permit=True),),
-        )
-        self.chain = Chain.create(folder / "chain.db", genesis)
-        self.sent = 0
-
-    def transfers(self, count: int) -> list[bytes]:
-        """Signed transfers of the next block, receivers spread over all accounts."""
-        step = max(1, len(self.accounts) // count) * 7919
-        nonce = {key.public: self.chain.state.nonce(key.public) for key in self.signers}
-        made = []
-        for index in range(count):
-            key = self.signers[index % len(self.signers)]
-            nonce[key.public] += 1
-            to = self.accounts[(self.sent + index * step) % len(self.accounts)]
-            call = Transfer(to=to, amount_rao=1000)
-            extrinsic = sign_extrinsic(
-                call, key, genesis_hash=self.chain.genesis_hash, nonce=nonce[key.public], valid_until=2**40
-            )
-            made.append(encode_extrinsic(extrinsic))
-        self.sent += count
-        return made
-
-    def build(self, extrinsics: Sequence[bytes]) -> Spent:
-        """From these bytes to the block on disk."""
-        kind, clock = KINDS[self.chain.head.height % 3], Clock()
-        block = self.chain.build(kind, extrinsics, term=0, keypair=self.keeper)
-        spent = clock.read()
-        assert set(block.receipts) <= {"ok"}, "a transfer was refused"
-        return spent
-
-    def verify_bare(self, extrinsics: Sequence[bytes]) -> Spent:
-        """The signatures alone, from signed messages that are made beforehand."""
-        signed = []
-        for data in extrinsics:
-            one = decode_extrinsic(data)
-            shown = msgspec.msgpack.encode((one.signer, one.nonce, one.valid_until, one.call))
-            signed.append((one.signature + EXTRINSIC_DOMAIN + self.chain.genesis_hash + shown, one.signer))
-        clock = Clock()
-        for message, signer in signed:
-            nacl.bindings.crypto_sign_open(message, signer)
-        return clock.read()
 
 
 def measure_throughput(folder: Path, block_size: int, pairs: int) -> dict[str, Any]:
     """Rates of bare verification and of blocks, in turns, with one verifying thread and with two."""
-    bench = Bench(folder, 10_000, block_size)
-    bench.build(bench.transfers(block_size))
-    bare: list[Spent] = []
-    built: dict[int, list[Spent]] = {1: [], 2: []}
-    for pair in range(pairs):
-        for threads in (1, 2) if pair % 2 else (2, 1):
-            sealing.VERIFYING_THREADS = threads
-            extrinsics = bench.transfers(block_size)
-            if threads == 1:
-                bare.append(bench.verify_bare(extrinsics))
-            built[threads].append(bench.build(extrinsics))
-    bench.chain.close()
-    started = time.perf_counter()
-    verified = verify(bench.chain.path)
-    replay_s = (time.perf_counter() - started) / verified.extrinsics
+    taken = sample_throughput(folder, block_size, pairs=pairs, threads=(1, 2))
+    bare, built = taken.bare, taken.built
     pairs_of_bare = list(zip(bare, built[1], strict=True))
     gains = [one.wall_s / two.wall_s for one, two in zip(built[1], built[2], strict=True)]
     return {
         "bare_per_s": block_size / summarize([spent.wall_s for spent in bare])["median"],
         "block_per_s": block_size / summarize([spent.wall_s for spent in built[1]])["median"],
-        "replay_per_s": 1 / replay_s,
+        "replay_per_s": taken.replayed / taken.replays_s[0],
         "ratio": summarize([alone.wall_s / whole.wall_s for alone, whole in pairs_of_bare]),
         "cpu_ratio": summarize([alone.cpu_s / whole.cpu_s for alone, whole in pairs_of_bare]),
         "gain_of_second_thread": summarize(gains),
@@ -150,7 +50,7 @@ def measure_accounts(folder: Path, accounts: Sequence[int], rounds: int) -> dict
     for count in accounts:
         place = folder / f"{count} accounts"
         place.mkdir()
-        benches.append(Bench(place, count, 1000))
+        benches.append(TransferChain(place, count, 1000))
     samples: dict[int, list[float]] = {count: [] for count in accounts}
     for turn in range(rounds + 1):
         for count, bench in zip(accounts, benches, strict=True):
@@ -169,7 +69,7 @@ def measure_payout(folder: Path, stakers: Sequence[int], rounds: int) -> dict[st
     for count in stakers:
         place = folder / f"payout {count}"
         place.mkdir()
-        with Bench(place, 10, 10).chain as chain:
+        with TransferChain(place, 10, 10).chain as chain:
             state = chain.state
         neuron = state.neuron(0)
         pool = state.pools.entries[neuron.hotkey]
@@ -215,10 +115,6 @@ def main() -> None:
         if arguments.only in (None, "accounts"):
             measured["accounts"] = measure_accounts(Path(folder), accounts, rounds)
     write_record(arguments.name, {"pairs": pairs, "rounds": rounds, "accounts": accounts, "stakers": stakers}, measured)
-
-
-def _key(name: str) -> Keypair:
-    return Keypair.from_seed(hashlib.sha256(name.encode()).digest())
 
 
 if __name__ == "__main__":

@@ -28,7 +28,7 @@ class Line(msgspec.Struct, frozen=True, kw_only=True):
         bytes_s, bandwidth: bytes that had to move, a second, and as a share of the device's measured copy; or None.
         floor_s, bound: the least seconds by the measured ceilings, and what gives them: operations, bytes, or another
             work that this one cannot do without.
-        ratio: its throughput as a share of the bare work's beside it, in each interleaved pair, where that was measured.
+        ratio: its throughput as a share of the bare work's beside it, in each pair of both, where that was measured.
         memory_bytes: the most that the device's memory held; on a CPU the process's.
         energy_j: of one repetition, where the driver tells.
         messages: what a reader of the figure has to know, such as a batch that had to be made smaller.

@@ -46,17 +46,20 @@ def enlist(run: Run, work: Work) -> None:
         run.show.step(f"making {len(jobs)} models", len(jobs))
     made = {name: receipt.manifest for name, receipt in send_jobs(run, work, jobs).items()}
     keep_first(run, {name: made[name] for name in begun if name in made})
+    announce(run, {peer.name: made.get(peer.name) for peer in strangers if peer.cohort or peer.name in made})
+
+
+def announce(run: Run, first: Mapping[str, bytes | None]) -> None:
+    """Queue the registrations of peers by name, and the publications of their first versions, where they have one."""
+    price_rao = run.genesis.parameters.registration_price_max_rao
     with queueing(run.home):
         extrinsics: dict[str, bytes] = {}
-        for peer in strangers:
-            if peer.cohort or peer.name in made:
-                hotkey = hotkey_of(run, peer.name)
-                price_rao = run.genesis.parameters.registration_price_max_rao
-                call = Register(hotkey=hotkey.public, name=peer.name, max_price_rao=price_rao)
-                extrinsics[f"{peer.name} (register)"] = sign_calls(run, coldkey_of(run, peer.name), [call])[0]
-                if not peer.cohort:
-                    published = Publish(manifest=made[peer.name])
-                    extrinsics[f"{peer.name} (publish)"] = sign_calls(run, hotkey, [published])[0]
+        for name, manifest in first.items():
+            hotkey = hotkey_of(run, name)
+            call = Register(hotkey=hotkey.public, name=name, max_price_rao=price_rao)
+            extrinsics[f"{name} (register)"] = sign_calls(run, coldkey_of(run, name), [call])[0]
+            if manifest is not None:
+                extrinsics[f"{name} (publish)"] = sign_calls(run, hotkey, [Publish(manifest=manifest)])[0]
         run.submit(extrinsics)
 
 

@@ -46,8 +46,18 @@ class Crew:
     gateway: Handle | None = None
 
 
-def start_crew(network: Network, home: Home, genesis: Genesis, *, host_class: type = Host) -> Crew:
+def start_crew(
+    network: Network,
+    home: Home,
+    genesis: Genesis,
+    *,
+    host_class: type = Host,
+    validator_class: type = Validator,
+) -> Crew:
     """Start all actors at once and wait until each answers.
+
+    Args:
+        host_class, validator_class: the plain classes behind those actors.
 
     Raises:
         ClusterError: who did not start within `deadlines.start_s`, and why.
@@ -68,7 +78,7 @@ def start_crew(network: Network, home: Home, genesis: Genesis, *, host_class: ty
     keeper = start_keeper(Keeper, keeper_settings, namespace=genesis.hash.hex())
     validators = {
         entry.name: start_actor(
-            Validator,
+            validator_class,
             _validator_settings(network, home, genesis, entry.name),
             name=entry.name,
             threads=network.placement.threads,

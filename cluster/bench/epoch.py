@@ -1,0 +1,236 @@
+"""An epoch's query phase through Ray against a bare loop over the same versions and windows.
+
+What bounds it: both sides run the same models over the same tokens, with as many threads in all, so the phase can at
+best take what the loop takes, or less where several processes share a machine's cores better than one process's threads
+do. What it adds: validators draw windows and sign queries; a call a request, hidden by a second request that waits at
+each host; hosts check the queries and sign every answer; validators fetch the answers, check signatures and form, and
+join them. Of that only the drawing, the checking and what the last host computes alone are not hidden.
+
+The bare loop is one process that has all weights in memory and all windows of one version in one call, so its batches
+are never smaller than a host's; it signs, sends and checks nothing.
+
+Invariants: the phase is `cluster.questions`' own, with real validators, pool and hosts, to the point where a validator
+values what it has read; both sides have run before either is timed, then run in turns; they must say the same.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import ray
+import torch
+
+from actors.answers import gather
+from actors.keeper import View
+from actors.rows import rows_to_ask
+from actors.validator import Validator
+from actors.wire import Answer, Query, Said
+from cluster.bench.network import EPOCH, VALIDATORS, Setup, opened
+from cluster.calls import ask_each
+from cluster.errors import ClusterError
+from cluster.questions import ask_versions, draw
+from cluster.run import Run, Work
+from ledger.genesis import Panel
+from models.bench.ceilings import Ceilings
+from models.bench.cost import Cost, forward_cost, size_of
+from models.bench.line import Line, Setting, make_line
+from models.bench.timing import spread_of, time_pairs
+from models.host.hosted import Hosted
+from models.host.library import Library
+from models.host.next_byte import next_byte_together
+from models.host.score import score_together
+from models.store import Store
+from models.text.align import Scores
+
+WARM_UP = 2
+"""Pairs that are not counted: in the first weights are loaded, in the second hosts may still take over from another."""
+TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 0.25}
+"""Nats by which the two sides may differ: batches of another shape are rounded elsewhere."""
+
+
+class ReadingValidator(Validator):
+    """A validator that reads answers as `value` does, and stops there."""
+
+    def read(self, epoch: int, failures: Mapping[bytes, str], *answers: Sequence[Answer]) -> dict[bytes, str]:
+        """Check and join every answer to its query; why versions have none, by manifest."""
+        state = self._chain.state
+        _, lost = gather(
+            rows_to_ask(state, self._chain.genesis.panel),
+            [answer for batch in answers for answer in batch],
+            self.draw(epoch),
+            owners={neuron.uid: neuron.hotkey for neuron in state.neurons()},
+            operator=self._chain.genesis.keeper,
+            failures=failures,
+        )
+        return lost
+
+
+def measure_epoch(
+    *,
+    preset: str,
+    peers: int,
+    windows: int,
+    window_bytes: int,
+    panels: Sequence[Panel],
+    hosts: Sequence[int],
+    threads: int,
+    repeats: int,
+    device: str,
+    ceilings: Mapping[str, Ceilings],
+    trace: Path | None = None,
+    tell: Callable[[str], None],
+) -> list[Line]:
+    """The phase and the loop, in each panel and with each number of hosts, two lines each; the phase's has the ratio.
+
+    Args:
+        preset: a preset, or a model's folder.
+        peers: versions that answer.
+        windows: of each of two validators; of `window_bytes`.
+        threads: of each host; the loop has as many as all hosts together.
+        repeats: pairs.
+        device: cpu or cuda.
+        ceilings: by type; those of float32 on a CPU, of bfloat16 on a GPU are needed.
+
+    Raises:
+        ModelsError, ClusterError: as `opened`; a version did not answer; or both sides do not say the same.
+    """
+    dtype = torch.bfloat16 if device == "cuda" else torch.float32
+    lines: list[Line] = []
+    for panel in panels:
+        for count in hosts:
+            setup = Setup(preset, peers, panel, windows, window_bytes, count, threads, device, dtype)
+            lines += _measure(setup, repeats, ceilings[str(dtype).removeprefix("torch.")], tell)
+    return lines
+
+
+def ask_network(run: Run, view: View) -> Work:
+    """One query phase: draw, ask, read. Raises ClusterError where a version has no answer."""
+    work = Work(EPOCH)
+    draw(run, work)
+    ask_versions(run, work, view)
+    lost = {key: f"{failure.reason}: {failure.sentence}" for key, failure in work.scored.failures.items()}
+    answers = [payload[0] for payload in work.scored.payloads.values()]
+    read, failures = ask_each(
+        {name: run.crew.validators[name] for name in work.queries},
+        lambda name, handle: handle.read.remote(work.epoch, lost, *answers),
+        deadline_s=run.network.deadlines.validator_s,
+    )
+    reasons = [*failures.values(), *(reason for one in read.values() for reason in one.values())]
+    if reasons or len(read) < len(VALIDATORS):
+        raise ClusterError(f"the phase is not whole: {(reasons or ['a validator asked nothing'])[0]}")
+    return work
+
+
+class BareLoop:
+    """Versions in this process's memory, asked one after another, on a GPU stack by stack."""
+
+    def __init__(self, store: Store, device: str, groups: Sequence[tuple[bytes, ...]], panel: Panel) -> None:
+        self.library = Library(store, device=device, capacity_bytes=1 << 50)
+        self._panel = panel
+        alone = device == "cpu"
+        self._groups = [(one,) for group in groups for one in group] if alone else list(groups)
+
+    def ask(self, queries: Sequence[Query]) -> dict[bytes, Said]:
+        """What each version says of all queries' windows, one query after another."""
+        texts = [text.tobytes() for query in queries for text in query.text_WT]
+        said: dict[bytes, Said] = {}
+        for group in self._groups:
+            hosted = self.library.stacked(group) if len(group) > 1 else self.library.hosted(group[0])
+            said |= dict(zip(group, self._say(hosted, texts), strict=True))
+        return said
+
+    def _say(self, hosted: Hosted, texts: Sequence[bytes]) -> Sequence[Said]:
+        if self._panel == "segments":
+            return score_together(hosted, texts)
+        return [*next_byte_together(hosted, texts)]
+
+
+def _measure(setup: Setup, repeats: int, ceilings: Ceilings, tell: Callable[[str], None]) -> list[Line]:
+    tell(
+        f"{setup.panel}: {setup.peers} peers of {setup.model}, {len(VALIDATORS)} validators with {setup.windows} "
+        f"windows of {setup.window_bytes} bytes, {setup.hosts} hosts with {setup.threads} threads each"
+    )
+    before = torch.get_num_threads()
+    with opened(setup, tell, ReadingValidator) as (run, view):
+        torch.set_num_threads(setup.hosts * setup.threads)
+        try:
+            work = ask_network(run, view)
+            plan = run.packing.plan([row.manifest for row in view.rows])
+            groups = [stack.versions for own in plan.values() for stack in own.stacks]
+            bare = BareLoop(Store(run.home.store), setup.device, groups, setup.panel)
+            queries = [work.queries[name] for name in sorted(work.queries)]
+            difference = largest_difference(work, bare.ask(queries))
+            if not difference <= TOLERANCE[setup.dtype]:
+                raise ClusterError(f"hosts and the bare loop differ by {difference:.3g} nats")
+            # Both end with their results in the CPU's memory, so its clock is the right one on a GPU too.
+            bare_s, phase_s = time_pairs(
+                lambda: bare.ask(queries),
+                lambda: ask_network(run, view),
+                torch.device("cpu"),
+                pairs=repeats,
+                warm_up=WARM_UP - 1,
+            )
+        finally:
+            torch.set_num_threads(before)
+        model = bare.library.hosted(groups[0][0]).model
+    return _lines(setup, model, bare_s, phase_s, ceilings, f"largest difference {difference:.2g} nats")
+
+
+def largest_difference(work: Work, said: Mapping[bytes, Said]) -> float:
+    """Nats by which what hosts answered differs from what the loop said."""
+    first_of = {}
+    windows = 0
+    for name in sorted(work.queries):
+        first_of[work.queries[name].digest] = windows
+        windows += len(work.queries[name].text_WT)
+    largest = 0.0
+    for payload in work.scored.payloads.values():
+        answers: list[Answer] = ray.get(payload[0])
+        for answer in answers:
+            first = first_of[answer.query] + answer.first
+            here, there = _values(said[answer.version], first, first + answer.windows), _values(answer.said)
+            same = here == there  # both may be minus infinity
+            largest = max(largest, float(np.where(same, 0.0, np.abs(here - there)).max(initial=0.0)))
+    return largest
+
+
+def _values(said: Said, first: int = 0, last: int | None = None) -> "np.ndarray[Any, np.dtype[np.float32]]":
+    if not isinstance(said, Scores):
+        return said[first:last]
+    start_W = said.start_W[first : None if last is None else last + 1]
+    return said.log_probability_C[start_W[0] : start_W[-1]]
+
+
+def _lines(
+    setup: Setup, model: Any, bare_s: Sequence[float], phase_s: Sequence[float], ceilings: Ceilings, message: str
+) -> list[Line]:
+    rows, length = len(VALIDATORS) * setup.windows, setup.window_bytes - 1
+    cost = _cost(setup, model, rows, length)
+    setting: Setting = {
+        "panel": setup.panel,
+        "hosts": setup.hosts,
+        "threads": setup.hosts * setup.threads,
+        "peers": setup.peers,
+        "windows": rows,
+        "length": length,
+    }
+    units = setup.peers * rows * length
+    ratio = spread_of([bare / phase for bare, phase in zip(bare_s, phase_s, strict=True)])
+    return [
+        make_line({"work": "bare loop"} | setting, "tokens", units, bare_s, cost, ceilings),
+        make_line(
+            {"work": "query phase"} | setting, "tokens", units, phase_s, cost, ceilings, ratio=ratio, messages=[message]
+        ),
+    ]
+
+
+def _cost(setup: Setup, model: Any, rows: int, length: int) -> Cost:
+    """Logits of every position in segments, of a window's last in next_byte; each version's weights read once."""
+    size, element_bytes = size_of(model), setup.dtype.itemsize
+    if setup.panel == "segments":
+        return forward_cost(size, rows, length, element_bytes, models=setup.peers)
+    body = forward_cost(replace(size, vocabulary=0), rows, length, element_bytes)
+    output = size.hidden * size.vocabulary
+    return (body + Cost(2.0 * rows * output, float(element_bytes * output))) * setup.peers

@@ -10,7 +10,9 @@ Legend: W windows, T bytes a window, C cuts.
 
 import hashlib
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,10 +56,14 @@ class Query:
     text_WT: NDArray[np.uint8]
     signature: bytes
 
-    @property
+    @cached_property
     def digest(self) -> bytes:
-        """BLAKE2b-256 of everything but the signature."""
+        """BLAKE2b-256 of everything but the signature; every answer names it, so it is computed once."""
         return query_digest(self.genesis, self.epoch, self.validator, self.panel, self.text_WT)
+
+    def __reduce__(self) -> tuple[type["Query"], tuple[Any, ...]]:
+        """It travels without its digest: who receives it computes that from what came."""
+        return Query, tuple(getattr(self, field.name) for field in fields(self))
 
 
 @dataclass(frozen=True)
@@ -185,4 +191,4 @@ def _answer_digest(query: bytes, version: bytes, first: int, said: Said) -> byte
 def _update(digest: "hashlib.blake2b", array: NDArray[np.generic], kind: str) -> None:
     """Shape and content, little-endian, whatever the layout in memory."""
     digest.update(len(array.shape).to_bytes(1, "little") + b"".join(size.to_bytes(8, "little") for size in array.shape))
-    digest.update(np.ascontiguousarray(array).astype(kind, copy=False).tobytes())
+    digest.update(np.ascontiguousarray(array).astype(kind, copy=False).ravel())

@@ -254,3 +254,14 @@ def test_a_signed_query_is_no_signed_answer():
     forged = replace(ANSWER, signer=VALIDATOR.public, signature=QUERY.signature)
     with pytest.raises(WireError, match="signature"):
         check_answer(forged, QUERY, version=VERSION, signers={VALIDATOR.public})
+
+
+def test_a_query_travels_without_the_digest_that_its_sender_computed() -> None:
+    changed = TEXT_WT.copy()
+    query = replace(QUERY, text_WT=changed)
+    assert query.digest == QUERY.digest
+    changed[0, 0] ^= 1
+    received = pickle.loads(pickle.dumps(query))
+    assert received.digest != QUERY.digest
+    with pytest.raises(WireError, match="signature"):
+        check_query(received, genesis=GENESIS)

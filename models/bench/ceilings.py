@@ -33,11 +33,13 @@ class Ceilings(msgspec.Struct, frozen=True, kw_only=True):
     copied_bytes: int
 
 
-def measure_ceilings(device: torch.device, dtype: torch.dtype) -> Ceilings:
-    """Measure them now, with as many threads as torch has."""
-    side = MATRIX["cuda" if device.type == "cuda" else "cpu"]
-    copied = COPY_BYTES["cpu"]
-    if device.type == "cuda":
+def measure_ceilings(
+    device: torch.device, dtype: torch.dtype, *, matrix: int | None = None, copied_bytes: int | None = None
+) -> Ceilings:
+    """Measure them now, with as many threads as torch has; of other sizes than the device's where these are given."""
+    side = matrix or MATRIX["cuda" if device.type == "cuda" else "cpu"]
+    copied = copied_bytes or COPY_BYTES["cpu"]
+    if device.type == "cuda" and copied_bytes is None:
         copied = min(COPY_BYTES["cuda"], torch.cuda.mem_get_info(device)[0] // 8 // 4 * 4)
     return Ceilings(
         dtype=str(dtype).removeprefix("torch."),

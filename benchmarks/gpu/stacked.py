@@ -1,0 +1,74 @@
+"""Many peers on one device: stacked, against the same models one after another, at several lengths and stack sizes.
+
+What bounds it: of a model of ten million parameters a batch of a few thousand tokens takes a GPU less time than the
+launch of its kernels, some hundred of 5 to 10 µs; a stack of G models launches them once. Where each model has so many
+tokens that its products alone fill the device, a stack wins nothing. `CUDA graphs` replays launches instead: of each
+model alone, and of the stack.
+
+Run: `python -m benchmarks.gpu.stacked [--device cuda] [--tiny] [--out FOLDER] [--seconds N]`.
+"""
+
+import numpy as np
+
+from benchmarks.gpu.forward import graphed
+from benchmarks.gpu.run import Run, main
+from benchmarks.gpu.texts import byte_windows
+from models.bench.cost import forward_cost, size_of
+from models.bench.score import load_to_measure
+from models.host.hosted import Hosted
+from models.host.score import score_spans
+from models.host.stacked import stack
+
+PRESET, PEERS, PAIRS = "byte-10m", 64, 9
+SHAPES = ((128, 4), (128, 16), (512, 4), (1024, 4), (1024, 16))
+"""Length, and rows of each model: what a request asks of a peer."""
+STACKS = (64, 32, 16, 8)
+TINY_PRESET, TINY_SHAPES, TINY_STACKS = "byte-1m", ((16, 2),), (3,)
+AIM_RATIO = 5.0
+
+
+def measure(run: Run) -> None:
+    """The largest stack first; its weights are the models' own memory, so that both ways read the same numbers."""
+    preset, shapes, stacks = (TINY_PRESET, TINY_SHAPES, TINY_STACKS) if run.tiny else (PRESET, SHAPES, STACKS)
+    if run.device.type == "cpu":
+        stacks = tuple(min(count, 8) for count in stacks[-1:])
+    for count in stacks:
+        with run.part(f"{count} models", 10):
+            members = [load_to_measure(preset, run.device, run.dtype, seed) for seed in range(count)]
+            together = stack(members)
+            for length, rows in shapes:
+                with run.part(f"{count} models, {rows} rows of {length}", 5):
+                    compare(run, preset, members, together, length, rows)
+    best = max((line for line in run.lines if line.ratio is not None), key=lambda line: line.ratio.median)
+    run.note(f"the best stack is {best.ratio.median:.1f} times one after another: {best.setting} (aim {AIM_RATIO:.0f})")
+
+
+def compare(run: Run, preset: str, members: list[Hosted], together: Hosted, length: int, rows: int) -> None:
+    """One after another, stacked, and both as graphs; and how far their answers are apart."""
+    token_C, spans = byte_windows([length] * rows)
+    count, tokens = len(members), length * rows
+    cost = forward_cost(size_of(members[0].model), rows, length, run.dtype.itemsize, models=count)
+    setting = {"model": preset, "models": count, "length": length, "rows": rows}
+
+    def alone(models: list[Hosted]) -> np.ndarray:
+        return np.concatenate([score_spans(model, token_C, spans, tokens) for model in models])
+
+    ways = {"stacked": lambda: score_spans(together, token_C, spans, count * tokens)}
+    if run.device.type == "cuda":
+        graphs, graph = [graphed(member) for member in members], graphed(together)
+        ways["one after another, CUDA graphs"] = lambda: alone(graphs)
+        ways["stacked, CUDA graphs"] = lambda: score_spans(graph, token_C, spans, count * tokens)
+    pairs = 2 if run.tiny else PAIRS
+    plain_GC = alone(members)
+    run.timed(setting | {"way": "one after another"}, "tokens", count * tokens, lambda: alone(members), cost, run.dtype,
+              repeats=pairs)  # fmt: skip
+    for way, work in ways.items():
+        with run.part(f"{setting}, {way}"):
+            apart = np.abs(work() - plain_GC)
+            told = f"apart by {apart.mean():.1e} nats a token, at most {apart.max():.1e}"
+            run.against(setting | {"way": way}, "tokens", count * tokens, lambda: alone(members), work, cost, run.dtype,
+                        pairs=pairs, messages=[told])  # fmt: skip
+
+
+if __name__ == "__main__":
+    main("gpu_stacked", measure, __doc__)

@@ -7,6 +7,8 @@ Invariants:
   come back, and who kills the quarantine too is marked dead;
 * a key whose tasks were in flight at more than `RETRIES` deaths is marked dead; a death that a convicted key explains
   counts against nobody else, so that many poisonous keys take no innocent one with them;
+* a host that came up without its device is asked nothing in this run; others take over what lives there, and once no
+  host is left all that remains is given up with that reason;
 * a host that misses two deadlines in a row is to be killed; the task it was busy with (hosts work first in, first
   out) is late, what waited behind it is asked again.
 """
@@ -84,6 +86,7 @@ class Dispatcher:
         self._deaths: dict[bytes, set[int]] = {}
         self._death = 0
         self._misses: Counter[str] = Counter()
+        self._lost: dict[str, str] = {}
         home_of = {key: host for host, keys in homes.items() for key in keys}
         self._lanes: dict[str | None, OrderedDict[bytes, deque[Task]]] = {
             host: OrderedDict() for host in (*homes, None)
@@ -102,6 +105,7 @@ class Dispatcher:
 
     def next_ask(self) -> Ask | None:
         """The next instruction, or None: nothing can be asked until something is reported."""
+        self._strand()
         if self._suspects and QUARANTINE in self._up and not self._flying[QUARANTINE]:
             return self._send(QUARANTINE, self._suspects.popleft())
         free = [h for h in self._up if h != QUARANTINE and len(self._flying[h]) < self._limit]
@@ -129,8 +133,11 @@ class Dispatcher:
         else:
             self._suspect(ask.task)
 
-    def crashed(self, host: str) -> None:
-        """A host's process died: whatever it had in flight is under suspicion, and it gets no work until it is up."""
+    def crashed(self, host: str, sentence: str = "") -> None:
+        """A host's process died: whatever it had in flight is under suspicion, and it gets no work until it is up.
+
+        `sentence`: what it said of its end, where it did.
+        """
         self._up.discard(host)
         self._misses[host] = 0
         self._death += 1
@@ -142,7 +149,8 @@ class Dispatcher:
             if not explained:
                 deaths.add(self._death)
             if host == QUARANTINE or len(deaths) > RETRIES:
-                self._give_up(task.key, Reason.DEAD, f"its host died {len(deaths)} times while it worked")
+                died = f"its host died {len(deaths)} times while it worked"
+                self._give_up(task.key, Reason.DEAD, sentence or died)
                 self._explain(task.key)
             else:
                 self._suspect(task)
@@ -161,9 +169,16 @@ class Dispatcher:
             self._queue(host if host != QUARANTINE else None, task)
         return True
 
+    def lost(self, host: str, sentence: str) -> None:
+        """A host's process is there, and the device that it computes on is not."""
+        self._up.discard(host)
+        self._lost[host] = sentence
+        self._strand()
+
     def up(self, host: str) -> None:
         """A host's process is there (again) and may be asked."""
         self._up.add(host)
+        self._lost.pop(host, None)
 
     def end(self, sentence: str) -> None:
         """The time for everything is over: keys with tasks left are late, or dead where a host died under them or the
@@ -232,6 +247,16 @@ class Dispatcher:
         if key in self._held and all(task.key != key for task in self._suspects):
             for task in reversed(self._held.pop(key)):
                 self._queue(None, task)
+
+    def _strand(self) -> None:
+        """Give up what nobody is left to answer for, because all who could have lost their devices."""
+        if QUARANTINE in self._lost:
+            for key in {task.key for task in self._suspects}:
+                self._give_up(key, Reason.DEAD, self._lost[QUARANTINE])
+        if all(host is None or host in self._lost for host in self._lanes):
+            for host, lane in self._lanes.items():
+                for key in tuple(lane):
+                    self._give_up(key, Reason.DEAD, self._lost[host or min(self._lost)])
 
     def _explain(self, key: bytes) -> None:
         """A key was convicted: the deaths that it was there for no longer count against others."""

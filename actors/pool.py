@@ -5,6 +5,8 @@ Invariants:
 * only receipts (small) are fetched here; what they stand for (log-probabilities) stays in the object store and goes
   from host to validator by reference;
 * a host that stops answering is killed and restarted, never waited for twice in a row;
+* a host whose GPU failed is replaced by another process; where that one finds no GPU either, the host is asked nothing
+  in this run, and replaced once more for the next;
 * a host that is down is asked nothing until it has answered a ping, in this run or in a later one: a call to an actor
   that restarts fails at once, and would look like one more death under an innocent task.
 """
@@ -19,6 +21,7 @@ from ray.exceptions import RayActorError, RayError, RayTaskError
 
 from actors.dispatch import QUARANTINE, Ask, Dispatcher, Failure, Task
 from actors.seam import Handle, Reference
+from models.errors import DeviceLost
 
 POLL_S = 0.5
 """The longest wait between two looks at the deadlines."""
@@ -46,11 +49,13 @@ class Pool:
     Args:
         hosts: the hosts by name.
         start_quarantine: starts one more host; called at most once.
+
+    A host that is down is remembered from run to run, with the process that lost its device, where one did.
     """
 
     def __init__(self, hosts: Mapping[str, Handle], start_quarantine: Callable[[], Handle]) -> None:
         self._hosts = dict(hosts)
-        self._down: set[str] = set()
+        self._down: dict[str, int] = {}
         self._start_quarantine = start_quarantine
 
     @property
@@ -104,7 +109,7 @@ class _Flight:
         handle: Callable[[str], Handle],
         send: Send,
         task_deadline_s: float,
-        down: set[str],
+        down: dict[str, int],
     ) -> None:
         self.landed: dict[Task, tuple[Any, tuple[Reference, ...]]] = {}
         self._dispatcher = dispatcher
@@ -151,7 +156,7 @@ class _Flight:
             self._due[host] = now + self._task_deadline_s
             if self._dispatcher.missed(host):
                 # A ping sent now could be answered by the process that is about to die: its own call's end comes first.
-                self._down.add(host)
+                self._down[host] = 0
                 self._dying[self._forget(host)[0]] = host
                 ray.kill(self._handle(host), no_restart=False)
 
@@ -168,9 +173,14 @@ class _Flight:
             host, _ = self._pings.pop(reference)
             try:
                 ray.get(reference, timeout=PING_DEADLINE_S)
-                self._down.discard(host)
+                self._down.pop(host, None)
                 self._dispatcher.up(host)
-            except RayError:
+            except RayError as error:
+                lost = _loss(error)
+                if lost is not None and lost.process != self._down[host]:
+                    self._dispatcher.lost(host, lost.sentence)
+                    self._kill(host, lost)
+                    return
                 time.sleep(0.05)
                 self._ping(host)
             return
@@ -183,6 +193,13 @@ class _Flight:
         try:
             receipt = ray.get(reference, timeout=self._task_deadline_s)
         except RayTaskError as error:
+            lost = _loss(error)
+            if lost is not None:
+                self._forget(ask.host)
+                self._dispatcher.crashed(ask.host, lost.sentence)
+                self._kill(ask.host, lost)
+                self._ping(ask.host)
+                return
             self._due[ask.host] = time.monotonic() + self._task_deadline_s
             self._dispatcher.failed(ask, _sentence(error))
         except (RayActorError, RayError):
@@ -201,9 +218,20 @@ class _Flight:
             del self._asks[reference]
         return references
 
+    def _kill(self, host: str, lost: DeviceLost) -> None:
+        """End the process that lost its device; Ray starts another. What it still answers says so again."""
+        self._down[host] = lost.process
+        ray.kill(self._handle(host), no_restart=False)
+
     def _ping(self, host: str) -> None:
-        self._down.add(host)
+        self._down.setdefault(host, 0)
         self._pings[self._handle(host).ping.remote()] = (host, time.monotonic())
+
+
+def _loss(error: RayError) -> DeviceLost | None:
+    """What a host said that lost its device, where this is why it failed."""
+    cause = error.cause if isinstance(error, RayTaskError) else None
+    return cause if isinstance(cause, DeviceLost) else None
 
 
 def _sentence(error: RayTaskError) -> str:

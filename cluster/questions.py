@@ -46,7 +46,9 @@ def ask_versions(run: Run, work: Work, view: View) -> None:
     names = {neuron.uid: neuron.name for neuron in view.neurons}
     publishers = {row.manifest: names.get(row.uid, "") for row in view.rows}
     try:
-        run.packing.learn(work.epoch, plan, work.scored.receipts.values(), work.scored.failures, publishers)
+        said = run.packing.learn(work.epoch, plan, work.scored.receipts.values(), work.scored.failures, publishers)
+        for host, sentence in said.items():
+            run.show.note(f"{host}: {sentence}")
     except OSError as error:
         run.show.note(f"the placement was not recorded: {error}")
     collect_remotes(run, work, asking)

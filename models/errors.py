@@ -53,6 +53,22 @@ class TrialError(ModelsError):
     """A trial could not be held, through no fault of the submission."""
 
 
+class MemoryFull(ModelsError):
+    """A device has too little memory for one piece of work; the process goes on."""
+
+
+class DeviceLost(ModelsError):
+    """The GPU that a process computes on is gone or has failed: only a new process can go on. `process`: which one."""
+
+    def __init__(self, sentence: str, process: int) -> None:
+        super().__init__(sentence, process)
+        self.sentence = sentence
+        self.process = process
+
+    def __str__(self) -> str:
+        return self.sentence
+
+
 class TrainingError(ModelsError):
     """Training cannot go on."""
 

@@ -227,6 +227,7 @@ def placement_table(placement: PlacementRecord) -> Table:
         for stack in host.stacks
         if stack.apart
     ]
+    notes += [f"{host}: {note}" for host, said in placement.notes.items() for note in said]
     table.caption = escape("\n".join(notes)) or None
     return table
 

@@ -7,6 +7,7 @@ deadline is named; what was started here is ended here.
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import msgspec
 import ray
 from ray.exceptions import RayError
 
@@ -65,8 +66,10 @@ def start_crew(
     settings = _host_settings(network, home, genesis)
 
     def start_host(name: str) -> Handle:
-        place = network.placement
-        return start_actor(host_class, settings, name=name, gpus=place.gpus_per_host, threads=place.threads)
+        place, own = network.placement, msgspec.structs.replace(settings, name=name)
+        # The quarantine reserves no GPU, for the hosts may have them all; it sees them nevertheless.
+        gpus = 0.0 if name == QUARANTINE else place.gpus_per_host
+        return start_actor(host_class, own, name=name, gpus=gpus, threads=place.threads)
 
     keeper_settings = KeeperSettings(
         chain=str(home.chain),
@@ -137,6 +140,7 @@ def _host_settings(network: Network, home: Home, genesis: Genesis) -> HostSettin
         depot=network.storage.depot,
         contributions=str(home.contributions),
         operator=OPERATOR,
+        gpus=network.placement.gpus_per_host,
     )
 
 

@@ -32,6 +32,7 @@ class Packing:
         self._placement = placement
         self._shapes: dict[bytes, Shape] = {}
         self._alone: set[bytes] = set()
+        self._noted: set[str] = set()
         before = read_placement(path)
         self._measured = {bytes.fromhex(key): size for key, size in before.measured_bytes.items()} if before else {}
 
@@ -72,19 +73,34 @@ class Packing:
         receipts: Iterable[ScoreReceipt],
         failed: Iterable[bytes],
         names: Mapping[bytes, str],
-    ) -> None:
-        """Take in what the epoch's answers said of the versions, and write its record."""
+    ) -> dict[str, str]:
+        """Take in what the epoch's answers said of the versions, and write its record.
+
+        Returns:
+            by host what it said of its memory, where it says so for the first time since the driver began.
+        """
         apart: dict[bytes, str] = {}
+        notes: dict[str, list[str]] = {}
         for receipt in receipts:
+            for note in receipt.notes:
+                notes.setdefault(receipt.host, []).append(note)
             self._measured |= receipt.size_bytes
             self._alone -= set(receipt.size_bytes)
             if receipt.apart:
                 apart |= dict.fromkeys(receipt.size_bytes, receipt.apart)
         self._alone |= set(failed)
-        write_placement(self._path, self._record(epoch, plan, names, apart))
+        write_placement(self._path, self._record(epoch, plan, names, apart, notes))
+        new = {host: said[0] for host, said in notes.items() if host not in self._noted}
+        self._noted |= set(new)
+        return new
 
     def _record(
-        self, epoch: int, plan: Mapping[str, HostPlan], names: Mapping[bytes, str], apart: Mapping[bytes, str]
+        self,
+        epoch: int,
+        plan: Mapping[str, HostPlan],
+        names: Mapping[bytes, str],
+        apart: Mapping[bytes, str],
+        notes: Mapping[str, Sequence[str]],
     ) -> PlacementRecord:
         def placed(stack: Stack) -> PlacedStack:
             return PlacedStack(
@@ -105,7 +121,8 @@ class Packing:
             for name, own in plan.items()
         )
         measured = {version.hex(): size for version, size in sorted(self._measured.items())}
-        return PlacementRecord(epoch=epoch, hosts=hosts, measured_bytes=measured)
+        told = {host: tuple(dict.fromkeys(said)) for host, said in sorted(notes.items())}
+        return PlacementRecord(epoch=epoch, hosts=hosts, measured_bytes=measured, notes=told)
 
     def _shape(self, version: bytes) -> Shape:
         """A version's shape; one whose files are missing is like no other, and its host will say what is wrong."""

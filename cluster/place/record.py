@@ -32,11 +32,12 @@ class PlacedHost(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PlacementRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """The plan of an epoch, and what each version occupied in a host, by manifest."""
+    """The plan of an epoch, what each version occupied in a host, by manifest, and what hosts said of their memory."""
 
     epoch: int
     hosts: tuple[PlacedHost, ...]
     measured_bytes: dict[str, int] = {}
+    notes: dict[str, tuple[str, ...]] = {}
 
 
 def write_placement(path: Path, record: PlacementRecord) -> None:

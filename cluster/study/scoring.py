@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
 import ray
 
 from actors.dispatch import QUARANTINE, Task
@@ -133,6 +134,9 @@ def ask_scorers(
         deadline_s=settings.total_s,
         progress=show.advance,
     )
+    noted = {receipt.scorer: receipt.note for receipt in scored.receipts.values() if receipt.note}
+    for scorer, note in sorted(noted.items()):
+        show.note(f"{scorer}: {note}")
     errors = {key: f"{failure.reason}: {failure.sentence}" for key, failure in scored.failures.items()}
     errors |= {task.key: receipt.refusal for task, receipt in scored.receipts.items() if receipt.refusal}
     return errors
@@ -159,7 +163,8 @@ def start_scorers(settings: Study, tasks: int, scorer_class: type = Scorer) -> P
     def start(name: str) -> Handle:
         # The quarantine reserves no GPU, for the scorers may have them all; it sees them nevertheless.
         reserved = device == "cuda" and name != QUARANTINE
-        return start_actor(scorer_class, scorer, name=name, gpus=float(reserved), threads=scorer.threads)
+        own = msgspec.structs.replace(scorer, name=name)
+        return start_actor(scorer_class, own, name=name, gpus=float(reserved), threads=scorer.threads)
 
     handles = {f"scorer-{index}": start(f"scorer-{index}") for index in range(count)}
     _, failures = ask_each(handles, lambda name, handle: handle.ping.remote(), deadline_s=settings.start_s)

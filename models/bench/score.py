@@ -29,8 +29,8 @@ from models.bench.samples import Samples, sample_works, write_trace
 from models.bench.timing import spread_of, time_once
 from models.bench.words import bound_sentence
 from models.errors import FieldError, ModelsError
+from models.faults import is_exhaustion
 from models.host.batches import Span, cut_spans
-from models.host.folders import is_exhaustion
 from models.host.head import find_head
 from models.host.hosted import Hosted, context_tokens, load_hosted
 from models.host.reader import ByteReader

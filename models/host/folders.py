@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from models.errors import ModelRefused
+from models.faults import is_exhaustion
 from models.host.architectures import VOCABULARY
 
 if TYPE_CHECKING:
@@ -219,14 +220,3 @@ def read_weights(folder: Path, dtype: "torch.dtype") -> tuple["PreTrainedModel",
         if shows_progress:
             logging.enable_progress_bar()
     return model, report
-
-
-def is_exhaustion(error: BaseException) -> bool:
-    """Whether an error says that memory or threads ran out: a machine's limit, and no fault of a folder's form."""
-    wordings = ("allocate memory", "not enough memory", "out of memory", "start new thread")
-    chain = (error, error.__cause__, error.__context__)
-    return any(
-        isinstance(part, MemoryError)
-        or (isinstance(part, RuntimeError | OSError) and any(wording in str(part) for wording in wordings))
-        for part in chain
-    )

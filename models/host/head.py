@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from models.faults import is_device_fault, is_exhaustion
+
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
@@ -96,7 +98,9 @@ def find_head(model: "PreTrainedModel") -> Head:
         expected = whole.logits(whole.hidden(token_BT))
         try:
             found = chunked.logits(chunked.hidden(token_BT))
-        except (AttributeError, RuntimeError, TypeError):
+        except (AttributeError, RuntimeError, TypeError) as error:
+            if is_exhaustion(error) or is_device_fault(error):
+                raise
             # A body that takes or gives something else than this one expects: its model still knows how.
             return whole
     if found.shape != expected.shape:

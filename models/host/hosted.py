@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from models.errors import ModelRefused
+from models.faults import memory_of
 from models.host.adapters import Adapter, base_folder, read_adapter
 from models.host.folders import TOKENIZER_FILE, has_tokenizer, is_adapter, load_model, read_config, read_object
 from models.host.head import Head, find_head
@@ -33,8 +34,8 @@ class Hosted:
 
     parameters: how many numbers a model has, tied ones once, its adapter's among them. context_tokens: how many tokens
     it reads at once. head: how logits come from its last layer, and of how many models. adapter: what speaks over the
-    model, where it is a base. batch_tokens: what a batch holds on this device, where that was found out. members: each
-    of several models by itself.
+    model, where it is a base. batch_tokens: what a batch holds on this device, where that was found out. note: what a
+    person should know of it: that memory was full. members: each of several models by itself.
     """
 
     model: "PreTrainedModel"
@@ -44,12 +45,24 @@ class Hosted:
     head: Head
     adapter: Adapter | None = None
     batch_tokens: int | None = None
+    note: str = ""
     members: tuple["Hosted", ...] = ()
 
     @property
     def count(self) -> int:
         """How many models speak."""
         return self.head.count
+
+    @property
+    def most_tokens(self) -> int:
+        """How many tokens a batch may have at most, whatever is asked for."""
+        limit = self.batch_tokens if self.note else None
+        return self.head.most_tokens if limit is None else min(limit, self.head.most_tokens)
+
+    def limit_batch(self, tokens: int) -> None:
+        """From now on a batch has at most so many tokens, for memory is full."""
+        self.batch_tokens = tokens
+        self.note = f"batches of at most {tokens:,} tokens: {memory_of(self.model.device.type)} is full"
 
     @contextmanager
     def speaking(self) -> Iterator[None]:

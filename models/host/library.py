@@ -5,13 +5,15 @@ speak over it, and stays while one of them does; the versions used least recentl
 together, for they share memory; the limit is exceeded only by what is asked for at once.
 """
 
+import gc
 from collections import OrderedDict
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import torch
 
-from models.errors import ModelRefused, StoreError
+from models.errors import MemoryFull, ModelRefused, StoreError
+from models.faults import first_line, is_exhaustion, memory_of
 from models.host.adapters import read_adapter_config
 from models.host.folders import is_adapter
 from models.host.hosted import Hosted, adapt, load_hosted
@@ -48,11 +50,29 @@ class Library:
         return self._sizes[manifest_hash]
 
     def hosted(self, manifest_hash: bytes) -> Hosted:
-        """The version of that hash, from memory or from the store. Raises StoreError or ModelRefused.
+        """The version of that hash, from memory or from the store.
 
-        An adapter names its base by the hash of the base's manifest, in hexadecimal.
+        An adapter names its base by the hash of the base's manifest, in hexadecimal. Where memory is full all others
+        are let go. Raises StoreError, ModelRefused, or MemoryFull where it does not fit alone either.
         """
-        return self._hosted(manifest_hash, ())
+        for _ in range(2):
+            try:
+                return self._hosted(manifest_hash, ())
+            except (RuntimeError, MemoryError, OSError) as error:
+                if not is_exhaustion(error):
+                    raise
+            self.clear()
+        size_mib = self.store.get(manifest_hash).size_bytes / 2**20
+        memory = memory_of(torch.device(self.device).type)
+        raise MemoryFull(f"{memory} is full: a version of {size_mib:,.1f} MiB does not fit, alone in its host")
+
+    def clear(self) -> None:
+        """Let everything go: what is asked for next has all the memory."""
+        for held in (self._models, self._sizes, self._bases, self._stacks):
+            held.clear()
+        gc.collect()
+        if torch.device(self.device).type == "cuda":
+            torch.cuda.empty_cache()
 
     def stacked(self, versions: Sequence[bytes]) -> Hosted:
         """These versions as one that speaks for all of them, in this order.
@@ -66,13 +86,14 @@ class Library:
             for version in group:
                 self._touch(version)
             return self._stacks[group]
-        for other in [other for other in self._stacks if not set(group).isdisjoint(other)]:
-            self._part(other)
-        members = [self._hosted(version, group) for version in group]
         try:
-            self._stacks[group] = stack(members)
-        except (StackError, torch.OutOfMemoryError) as error:
-            self._reasons[group] = str(error).partition("\n")[0]
+            for other in [other for other in self._stacks if not set(group).isdisjoint(other)]:
+                self._part(other)
+            self._stacks[group] = stack([self._hosted(version, group) for version in group])
+        except (StackError, RuntimeError, MemoryError, OSError) as error:
+            if not isinstance(error, StackError) and not is_exhaustion(error):
+                raise
+            self._reasons[group] = first_line(error)
             if len(self._reasons) > MOST_REASONS:
                 self._reasons.popitem(last=False)
             raise StackError(self._reasons[group]) from None

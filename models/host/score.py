@@ -15,7 +15,10 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from models.errors import MemoryFull
+from models.faults import is_exhaustion, memory_of
 from models.host.batches import Span, cut_spans, next_batch, pad, places
+from models.host.device import free_bytes
 from models.host.hosted import Hosted
 from models.text.align import Scores
 
@@ -77,26 +80,37 @@ def score_spans(
 def over_batches(
     hosted: Hosted, spans: list[Span], work: Callable[[list[Span]], Result], batch_tokens: int | None
 ) -> list[Result]:
-    """`work` on batches of spans of like length, in no order, each in memory that is there."""
+    """`work` on batches of spans of like length, in no order, each in memory that is there.
+
+    Where memory is full the batch is halved, and no later one of this model is larger; its `note` says so. Raises
+    MemoryFull where one span alone does not fit.
+    """
+    device = hosted.model.device
     spans = sorted(spans, key=lambda span: -span.length)
     lengths = [span.length for span in spans]
     results: list[Result] = []
     first = 0
-    untried = CPU_BATCH_TOKENS if hosted.model.device.type == "cpu" else DEVICE_BATCH_TOKENS
+    untried = CPU_BATCH_TOKENS if device.type == "cpu" else DEVICE_BATCH_TOKENS
     with hosted.speaking(), torch.inference_mode():
         while first < len(spans):
-            budget = min(batch_tokens or hosted.batch_tokens or untried, hosted.head.most_tokens)
+            budget = min(batch_tokens or hosted.batch_tokens or untried, hosted.most_tokens)
             last = next_batch(lengths, first, budget // hosted.count)
             tokens = hosted.count * lengths[first] * (last - first)
             try:
                 results.append(measured(hosted, lambda: work(spans[first:last]), tokens))  # noqa: B023
-            except torch.OutOfMemoryError:
-                if last - first == 1:
+            except (RuntimeError, MemoryError) as error:
+                if not is_exhaustion(error):
                     raise
-                batch_tokens = hosted.batch_tokens = tokens // 2
-                torch.cuda.empty_cache()
+            else:
+                first = last
                 continue
-            first = last
+            # Not while the error is handled: it holds the frames that it went through, and these their tensors.
+            if device.type == "cuda":
+                torch.cuda.empty_cache()
+            if last - first == 1:
+                beside = f"beside {hosted.count} models" if hosted.count > 1 else "beside the model"
+                raise MemoryFull(f"{memory_of(device.type)} is full: a text of {tokens:,} tokens does not fit {beside}")
+            hosted.limit_batch(tokens // 2)
     return results
 
 
@@ -109,6 +123,6 @@ def measured(hosted: Hosted, work: Callable[[], Result], tokens: int) -> Result:
     before = torch.cuda.memory_allocated(device)
     result = work()
     per_token = max(1, torch.cuda.max_memory_allocated(device) - before) / tokens
-    free = torch.cuda.mem_get_info(device)[0] + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
-    hosted.batch_tokens = int(min(max(free * MEMORY_SHARE / per_token, CPU_BATCH_TOKENS), MOST_BATCH_TOKENS))
+    fitting = int(free_bytes(device) * MEMORY_SHARE / per_token)
+    hosted.batch_tokens = min(max(fitting, CPU_BATCH_TOKENS), MOST_BATCH_TOKENS)
     return result

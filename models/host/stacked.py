@@ -17,6 +17,7 @@ import torch
 from torch import nn
 from torch.utils._pytree import tree_map_only
 
+from models.faults import first_line, is_device_fault, is_exhaustion
 from models.host.adapters import join_adapters
 from models.host.head import COARSE_TOLERANCE, PROBE_ROWS, PROBE_TOKENS, TOLERANCE, Head, chunked_head
 from models.host.hosted import Hosted
@@ -255,11 +256,11 @@ def _probe(stacked: Hosted, members: Sequence[Hosted]) -> None:
     try:
         with torch.inference_mode(), stacked.speaking():
             found_GPV = head.logits(head.hidden(token_BT))
-    except torch.OutOfMemoryError:
-        raise
     except Exception as error:
+        if is_exhaustion(error) or is_device_fault(error):
+            raise
         # The code of any architecture runs on a batch that it was not written for: whatever it stumbles over is why.
-        raise StackError(f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"[:200]) from None
+        raise StackError(f"{type(error).__name__}: {first_line(error)}") from None
     share = TOLERANCE.get(stacked.model.dtype, COARSE_TOLERANCE)
     for index, member in enumerate(members):
         with torch.inference_mode(), member.speaking():

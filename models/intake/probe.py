@@ -16,7 +16,8 @@ import numpy.typing as npt
 import torch
 
 from models.errors import ModelRefused
-from models.host.folders import check_decoder, is_exhaustion, read_config
+from models.faults import is_exhaustion
+from models.host.folders import check_decoder, read_config
 from models.host.hosted import Hosted
 from models.host.next_byte import next_byte
 from models.host.score import score_windows

@@ -102,7 +102,7 @@ def limit(question: Question) -> None:
 
 def answer_to(question: Question, before_mib: int) -> Answer:
     """What came of the trial."""
-    from models.host.folders import is_exhaustion
+    from models.faults import is_exhaustion
     from models.intake.probe import one_line
 
     try:

@@ -284,6 +284,56 @@ def test_the_end_keeps_whole_answers_and_drops_half_ones():
     assert dispatcher.failures[b"half"].reason == Reason.LATE
 
 
+GONE = "the GPU failed (CUDA error: unspecified launch failure)"
+
+
+def test_a_host_that_lost_its_device_is_asked_nothing_and_the_others_take_over():
+    tasks = tasks_of(*(bytes([key]) for key in range(6)), chunks=2)
+    dispatcher = Dispatcher(tasks, {"h1": frozenset(task.key for task in tasks), "h2": frozenset()})
+    drain(dispatcher)
+    dispatcher.crashed("h1", GONE)
+    dispatcher.lost("h1", GONE)
+    assert all(ask.host != "h1" for ask in answer_all(dispatcher, ["h2"]))
+    assert dispatcher.done
+    assert dispatcher.answers == set(tasks)
+
+
+def test_once_no_host_has_a_device_all_that_is_left_is_given_up_with_that_reason():
+    homes = {"h1": frozenset([b"a", b"b", b"c"]), "h2": frozenset([b"x"])}
+    dispatcher = Dispatcher(tasks_of(b"a", b"b", b"c", b"x"), homes, in_flight=1)
+    answered = drain(dispatcher)[1]
+    dispatcher.answered(answered)
+    for host in (*homes, QUARANTINE):
+        drain(dispatcher)
+        dispatcher.crashed(host, GONE)
+        assert not dispatcher.done
+        dispatcher.lost(host, GONE)
+    assert dispatcher.done
+    assert dispatcher.answers == {answered.task}
+    assert {failure.sentence for failure in dispatcher.failures.values()} == {GONE}
+    assert {failure.reason for failure in dispatcher.failures.values()} == {Reason.DEAD}
+
+
+def test_what_only_the_quarantine_could_tell_is_given_up_with_it():
+    dispatcher = Dispatcher(tasks_of(b"a", b"b"), {"host": frozenset()}, in_flight=1)
+    drain(dispatcher)
+    dispatcher.lost(QUARANTINE, GONE)
+    dispatcher.crashed("host", GONE)
+    dispatcher.up("host")
+    assert [ask.task.key for ask in drain(dispatcher)] == [b"b"]
+    assert dispatcher.failures[b"a"].sentence == GONE
+
+
+def test_who_kills_the_quarantine_has_its_last_words_for_a_reason():
+    dispatcher = Dispatcher(tasks_of(b"poison"), {"host": frozenset()})
+    drain(dispatcher)
+    dispatcher.crashed("host", "first words")
+    drain(dispatcher)
+    dispatcher.crashed(QUARANTINE, GONE)
+    assert dispatcher.done
+    assert dispatcher.failures[b"poison"].sentence == GONE
+
+
 KINDS = ("good", "poison", "hangs", "errs", "errs outside")
 
 
@@ -345,6 +395,8 @@ class Simulation:
             self.dispatcher.up(host)
         elif host in self.never_back:
             self.crash(host)
+            if self.choose([False, True]):
+                self.dispatcher.lost(host, "gone")
         elif self.accidents and host != QUARANTINE and self.choose([False, True]):
             self.accidents -= 1
             self.crash(host)

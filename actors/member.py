@@ -75,6 +75,7 @@ class RoundReceipt(msgspec.Struct, frozen=True, kw_only=True):
         tokens: bytes of text that it was trained on.
         loss_bits_per_byte: mean of its steps; None where nothing was trained.
         seconds: that the job took.
+        messages: what a person should know of the training.
     """
 
     parameters: bytes
@@ -85,6 +86,7 @@ class RoundReceipt(msgspec.Struct, frozen=True, kw_only=True):
     tokens: int
     loss_bits_per_byte: float | None
     seconds: float
+    messages: tuple[str, ...] = ()
 
 
 def contribute(
@@ -120,6 +122,7 @@ def contribute(
         tokens=told.tokens,
         loss_bits_per_byte=told.loss_bits_per_byte,
         seconds=time.perf_counter() - began,
+        messages=told.messages,
     )
 
 
@@ -158,6 +161,7 @@ def _work(
         tokens=0 if trained is None else job.settings.pages * job.settings.page_bytes,
         steps_done=0 if trained is None else trained.steps_done,
         loss_bits_per_byte=None if trained is None else trained.loss_bits_per_byte,
+        messages=() if trained is None else trained.messages,
     )
     state: OptimizerState = {} if trained is None else trained.optimizer_state
     return MemberRecord(key, receipt, payload, accumulated_P, state)
@@ -213,7 +217,7 @@ def _train_sharded(
         kept = None if state is None else before
         done = train_sharded(source, target, kept, after, pages_PT, settings, device=device, teaching=teaching)
         write_vector(model, read_vector(load_model(target)))
-        return TrainResult(done.loss_bits_per_byte, done.steps_done, load_optimizer(after)[0])
+        return TrainResult(done.loss_bits_per_byte, done.steps_done, load_optimizer(after)[0], done.messages)
 
 
 def unsent(job: MemberJob, before: MemberRecord, layout: Layout) -> Vector:

@@ -28,6 +28,7 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True):
         round: counted by the member, from 1. previous: hash of the update before, empty in the first round.
         parameters, manifest: of θ, which the round began at. payload: hash of what was made to be sent.
         tokens: bytes of text of this round. steps_done: of AdamW, over all rounds.
+        messages: what a person should know of the training.
     """
 
     round: int
@@ -38,6 +39,7 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True):
     tokens: int
     steps_done: int
     loss_bits_per_byte: float | None
+    messages: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

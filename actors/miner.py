@@ -59,10 +59,12 @@ class Made:
     Attributes:
         manifest: its hash, already in the store.
         loss_bits_per_byte: mean training loss of the round; None where nothing was trained.
+        messages: what a person should know of the training.
     """
 
     manifest: bytes
     loss_bits_per_byte: float | None
+    messages: tuple[str, ...] = ()
 
 
 def make_version(job: Job, *, store: Store, corpus: Corpus, folder: Path, device: str) -> Made:
@@ -110,7 +112,7 @@ def _trained(job: Job, source: Path, *, store: Store, corpus: Corpus, folder: Pa
     with tempfile.TemporaryDirectory(prefix="taoray-") as scratch:
         target = Path(scratch) / "model"
         train = train_sharded if job.settings.processes > 1 else train_folder
-        loss_bits_per_byte = train(
+        trained = train(
             source,
             target,
             state if state.exists() else None,
@@ -119,13 +121,13 @@ def _trained(job: Job, source: Path, *, store: Store, corpus: Corpus, folder: Pa
             job.settings,
             device=device,
             teaching=teaching,
-        ).loss_bits_per_byte
+        )
         manifest = store.put_folder(target).hash
     next_state.replace(folder / f"{manifest.hex()}.safetensors")
     for other in folder.glob("*.safetensors"):
         if other.stem not in (manifest.hex(), job.base.hex()):
             other.unlink(missing_ok=True)
-    return Made(manifest, loss_bits_per_byte)
+    return Made(manifest, trained.loss_bits_per_byte, trained.messages)
 
 
 def put_model(model: "PreTrainedModel", store: Store) -> bytes:

@@ -37,7 +37,11 @@ def send_jobs(run: Run, work: Work, jobs: Mapping[str, Job | MemberJob]) -> dict
     for key, failure in done.failures.items():
         work.left_out[key.decode()] = f"{failure.reason}: {failure.sentence}"
         run.show.note(f"{key.decode()} is {failure.reason}: {failure.sentence}")
-    return {task.key.decode(): receipt for task, receipt in done.receipts.items()}
+    receipts = {task.key.decode(): receipt for task, receipt in done.receipts.items()}
+    for name, receipt in receipts.items():
+        for message in receipt.messages:
+            run.show.note(f"{name}: {message}")
+    return receipts
 
 
 def _sizes(run: Run) -> dict[str, int]:

@@ -20,7 +20,8 @@ from models.bench.line import Line, Setting, make_line
 from models.bench.presets import PRESETS, build_preset
 from models.bench.timing import time_work
 from models.host.folders import load_model
-from models.train.local import learning, make_optimizer, take_step
+from models.train.local import make_optimizer, take_step
+from models.train.passes import learning
 from models.train.settings import TrainSettings
 
 if TYPE_CHECKING:
@@ -72,9 +73,10 @@ def _measure(
     text_BT = torch.randint(size.vocabulary, (batch, length + 1), generator=generator).to(device)
     settings = TrainSettings(batch=batch, learning_rate=RATE, gradient_checkpointing=bool(setting["checkpointing"]))
     optimizer = make_optimizer(model, None, settings)
-    with learning(model, settings):
-        samples = time_work(lambda: take_step(model, optimizer, text_BT, settings, 0), device, repeats=repeats)
-    return make_line(setting, "tokens", batch * length, samples, training_cost(size, batch, length), ceilings)
+    with learning(model, settings, getattr(torch, str(setting["dtype"]))) as passes:
+        samples = time_work(lambda: take_step(passes, optimizer, text_BT, settings, 0), device, repeats=repeats)
+    cost = training_cost(size, batch, length)
+    return make_line(setting, "tokens", batch * length, samples, cost, ceilings, messages=passes.messages)
 
 
 def _load(model_name_or_folder: str, device: torch.device) -> "PreTrainedModel":

@@ -7,21 +7,18 @@ as it was; a model whose loss is not finite is never handed on. P pages of T byt
 """
 
 import math
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch.nn import functional
 
 from models.errors import TrainingError
 from models.host.folders import load_model, save_model
-from models.train.distil import Teaching, divergence
+from models.train.distil import Teaching
 from models.train.optimizer import OptimizerState, load_optimizer, restore_state, save_optimizer, state_of
+from models.train.passes import Lesson, Passes, learning, memory_told, on_device
 from models.train.settings import TrainSettings
 
 if TYPE_CHECKING:
@@ -30,19 +27,14 @@ if TYPE_CHECKING:
 
 
 class TrainResult(NamedTuple):
-    """After a round: mean loss of its steps, each before it was taken; all steps so far; what AdamW remembers."""
+    """After a round: mean loss of its steps, each before it was taken; all steps so far; what AdamW remembers; what a
+    person should know of how it was done.
+    """
 
     loss_bits_per_byte: float
     steps_done: int
     optimizer_state: OptimizerState
-
-
-class Lesson(NamedTuple):
-    """A step's share of a teaching: int64 [B, T], int64 [B, T−1, K], float32 [B, T−1, K]."""
-
-    text_BT: "Tensor"
-    byte_BLK: "Tensor"
-    probability_BLK: "Tensor"
+    messages: tuple[str, ...] = ()
 
 
 class Share(NamedTuple):
@@ -70,12 +62,14 @@ def train_steps(
         teaching: what the collective expects of other pages, which the loss follows with `settings.distil_weight`; the
             mean loss that is returned is that of the model's own pages.
 
-    Raises TrainingError where the state is another model's, there are no pages, or the loss is not finite. The model is
-    left in eval mode.
+    Raises TrainingError where the state is another model's, there are no pages, the loss is not finite, or memory does
+    not hold a step even of one page at a time. The model is left in eval mode.
     """
-    optimizer = make_optimizer(model, optimizer_state, settings)
-    loss = take_steps(model, optimizer, pages_PT, settings, steps_done=steps_done, teaching=teaching)
-    return TrainResult(bits_of(loss, settings), steps_done + settings.steps, state_of(optimizer, model))
+    with memory_told(model.device), learning(model, settings) as passes:
+        optimizer = make_optimizer(model, optimizer_state, settings)
+        loss = take_steps(passes, optimizer, pages_PT, settings, steps_done=steps_done, teaching=teaching)
+    state = state_of(optimizer, model)
+    return TrainResult(bits_of(loss, settings), steps_done + settings.steps, state, passes.messages)
 
 
 def train_folder(
@@ -97,7 +91,8 @@ def train_folder(
 
     Raises as `train_steps`, and ModelRefused where the folder is no model.
     """
-    model = load_model(source, device)
+    with memory_told(torch.device(device)):
+        model = load_model(source, device)
     before, steps_done = (None, 0) if state is None else load_optimizer(state)
     result = train_steps(model, before, pages_PT, settings, steps_done=steps_done, teaching=teaching)
     save_model(model, target)
@@ -106,7 +101,7 @@ def train_folder(
 
 
 def take_steps(
-    model: "PreTrainedModel",
+    passes: Passes,
     optimizer: torch.optim.Optimizer,
     pages_PT: npt.NDArray[np.uint8],
     settings: TrainSettings,
@@ -121,14 +116,13 @@ def take_steps(
     if teaching is not None and teaching.text_PT.shape[1] != pages_PT.shape[1]:
         raise TrainingError(f"shared pages have {teaching.text_PT.shape[1]} bytes, own ones {pages_PT.shape[1]}")
     losses = []
-    with learning(model, settings):
-        for step in range(settings.steps):
-            lesson = None
-            if teaching is not None and settings.distil_weight:
-                lesson = lesson_of(teaching, rows_of(step, settings.batch, len(teaching.text_PT), share), model.device)
-            rows = rows_of(step, settings.batch, len(pages_PT), share)
-            text_BT = torch.from_numpy(pages_PT[rows].astype(np.int64)).to(model.device)
-            losses.append(take_step(model, optimizer, text_BT, settings, steps_done + step, lesson))
+    for step in range(settings.steps):
+        lesson = None
+        if teaching is not None and settings.distil_weight:
+            lesson = lesson_of(teaching, rows_of(step, settings.batch, len(teaching.text_PT), share), passes.device)
+        rows = rows_of(step, settings.batch, len(pages_PT), share)
+        text_BT = on_device(pages_PT[rows].astype(np.int64), passes.device)
+        losses.append(take_step(passes, optimizer, text_BT, settings, steps_done + step, lesson))
     return torch.stack(losses).double().mean()
 
 
@@ -138,41 +132,6 @@ def bits_of(loss: "Tensor", settings: TrainSettings) -> float:
     if not math.isfinite(mean):
         raise TrainingError(f"the loss is {mean} after {settings.steps} steps: lower learning_rate")
     return mean
-
-
-@contextmanager
-def learning(model: "PreTrainedModel", settings: TrainSettings) -> Iterator[None]:
-    """The model in train mode, as the settings say; afterwards in eval mode and as it was."""
-    if settings.gradient_checkpointing:
-        _forget_activations(model)
-    model.train()
-    try:
-        yield
-    finally:
-        model.train(False)
-        if settings.gradient_checkpointing:
-            loaded: Any = model
-            with _quietly():
-                loaded.gradient_checkpointing_disable()
-            loaded.disable_input_require_grads()
-
-
-def _forget_activations(model: "PreTrainedModel") -> None:
-    """Have each layer's activations computed again for the backward pass."""
-    loaded: Any = model
-    try:
-        with _quietly():
-            loaded.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
-    except ValueError as error:
-        raise TrainingError(f"gradient_checkpointing: {error}") from None
-
-
-@contextmanager
-def _quietly() -> Iterator[None]:
-    """Without transformers' word that from 6 on these methods have another name, which its first 5.x have not."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)
-        yield
 
 
 def make_optimizer(
@@ -200,14 +159,14 @@ def rows_of(step: int, batch: int, pages: int, share: Share) -> npt.NDArray[np.i
 def lesson_of(teaching: Teaching, rows: npt.NDArray[np.intp], device: torch.device) -> Lesson:
     """Some pages of a teaching, on the device."""
     return Lesson(
-        torch.from_numpy(teaching.text_PT[rows].astype(np.int64)).to(device),
-        torch.from_numpy(teaching.byte_PLK[rows].astype(np.int64)).to(device),
-        torch.from_numpy(teaching.probability_PLK[rows]).to(device),
+        on_device(teaching.text_PT[rows].astype(np.int64), device),
+        on_device(teaching.byte_PLK[rows].astype(np.int64), device),
+        on_device(teaching.probability_PLK[rows], device),
     )
 
 
 def take_step(
-    model: "PreTrainedModel",
+    passes: Passes,
     optimizer: torch.optim.Optimizer,
     text_BT: "Tensor",
     settings: TrainSettings,
@@ -217,19 +176,11 @@ def take_step(
     """One step; returns the loss of its text before it, in nats per byte, without waiting for the device."""
     for group in optimizer.param_groups:
         group["lr"] = settings.rate_at(step)
-    own = len(text_BT)
-    read_BT = text_BT if lesson is None else torch.cat([text_BT, lesson.text_BT])
-    with torch.autocast(text_BT.device.type, torch.bfloat16, enabled=text_BT.device.type != "cpu"):
-        logits = model(input_ids=read_BT[:, :-1], use_cache=False).logits
-    loss = functional.cross_entropy(logits[:own].float().flatten(0, 1), text_BT[:, 1:].flatten())
-    whole = loss
-    if lesson is not None:
-        whole = loss + settings.distil_weight * divergence(logits[own:], lesson.byte_BLK, lesson.probability_BLK)
-    torch.autograd.backward(whole)
-    torch.nn.utils.clip_grad_norm_(model.parameters(), settings.gradient_clip)
+    loss = passes.gradients(text_BT, lesson)
+    torch.nn.utils.clip_grad_norm_(passes.model.parameters(), settings.gradient_clip)
     optimizer.step()
     optimizer.zero_grad(set_to_none=True)
-    return loss.detach()
+    return loss
 
 
 @torch.no_grad()

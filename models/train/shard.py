@@ -25,11 +25,13 @@ from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
 
 from models.errors import ModelsError
+from models.faults import first_line, is_exhaustion
 from models.host.folders import load_model, read_config, save_model
 from models.train.distil import load_teaching
 from models.train.local import Share, bits_of, make_optimizer, take_steps
 from models.train.optimizer import MOMENTS, OptimizerState, check_state, load_optimizer, save_optimizer
-from models.train.sharded import Order, ShardedResult
+from models.train.passes import MemoryShort, learning
+from models.train.sharded import EXHAUSTED, Order, ShardedResult
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -50,7 +52,10 @@ def train_shard(order: Order, share: Share) -> ShardedResult | None:
     steps_done = spread_state(optimizer, model, read, whole) if order.state else 0
     teaching = load_teaching([Path(order.scratch) / "teaching"]) if order.taught else None
     pages_PT = np.load(Path(order.scratch) / "pages.npy")
-    loss = take_steps(model, optimizer, pages_PT, order.settings, steps_done=steps_done, teaching=teaching, share=share)
+    settings = msgspec.structs.replace(order.settings, gradient_checkpointing=order.fit.again)
+    with learning(model, settings, alone=False) as passes:
+        passes.fit = order.fit
+        loss = take_steps(passes, optimizer, pages_PT, settings, steps_done=steps_done, teaching=teaching, share=share)
     distributed.all_reduce(loss)
     bits = bits_of(loss / share.processes, order.settings)
     held = held_bytes(model, optimizer)
@@ -181,10 +186,12 @@ def main() -> None:
     )
     try:
         result = train_shard(order, share)
-    except ModelsError as error:
-        print(error, file=sys.stderr, flush=True)
+    except (MemoryError, ModelsError, OSError, RuntimeError) as error:
+        if not isinstance(error, ModelsError) and not is_exhaustion(error):
+            raise
+        print(first_line(error), file=sys.stderr, flush=True)
         # The others wait for this one, and would say so: the parent ends them.
-        os._exit(1)
+        os._exit(EXHAUSTED if isinstance(error, MemoryShort) else 1)
     if result is not None:
         (scratch / "result").write_bytes(msgspec.msgpack.encode(result))
     distributed.destroy_process_group()

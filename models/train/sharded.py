@@ -21,11 +21,14 @@ import torch
 
 from models.errors import TrainingError
 from models.train.distil import Teaching, save_teaching
+from models.train.passes import Fit, MemoryShort, too_large
 from models.train.settings import TrainSettings
 
 POLL_S = 0.05
 KEPT_ERROR_BYTES = 2000
 ANY = "any"
+EXHAUSTED = 75
+"""How a process ends whose pass found too little memory: all begin again with smaller passes."""
 
 
 class Order(msgspec.Struct, frozen=True, kw_only=True):
@@ -34,6 +37,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         source: folder of the model; target: folder to write it to.
         state: file of the optimizer's state, empty to begin; target_state: file to write it to.
+        fit: of the passes of each process.
         threads: of PyTorch in each process.
     """
 
@@ -43,6 +47,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     state: str
     target_state: str
     settings: TrainSettings
+    fit: Fit
     device: str
     threads: int
     taught: bool
@@ -54,6 +59,7 @@ class ShardedResult(msgspec.Struct, frozen=True, kw_only=True):
     loss_bits_per_byte: float
     steps_done: int
     held_bytes: tuple[int, ...]
+    messages: tuple[str, ...] = ()
 
 
 def train_sharded(
@@ -96,13 +102,30 @@ def train_sharded(
             state=str(state or ""),
             target_state=str(target_state),
             settings=settings,
+            fit=Fit(settings.batch // processes, settings.gradient_checkpointing),
             device=device,
             threads=max(1, torch.get_num_threads() // processes),
             taught=teaching is not None,
         )
+        return _run_until_it_fits(scratch, order)
+
+
+def _run_until_it_fits(scratch: Path, order: Order) -> ShardedResult:
+    """Start the processes, and all of them again with smaller passes for as long as one finds too little memory."""
+    first, device = order.fit, torch.device(order.device)
+    while True:
         (scratch / "order").write_bytes(msgspec.msgpack.encode(order))
-        _run(scratch, processes)
-        return msgspec.msgpack.decode((scratch / "result").read_bytes(), type=ShardedResult)
+        try:
+            _run(scratch, order.settings.processes)
+        except MemoryShort as error:
+            smaller = order.fit.smaller()
+            if smaller is None:
+                raise too_large(order.settings.page_bytes, device, str(error)) from None
+            order = msgspec.structs.replace(order, fit=smaller)
+            continue
+        result = msgspec.msgpack.decode((scratch / "result").read_bytes(), type=ShardedResult)
+        messages = () if order.fit == first else (order.fit.told(order.settings.batch, device),)
+        return msgspec.structs.replace(result, messages=messages)
 
 
 def _run(scratch: Path, processes: int) -> None:
@@ -129,8 +152,11 @@ def _run(scratch: Path, processes: int) -> None:
 
 
 def _check(running: Sequence["subprocess.Popen[bytes]"], scratch: Path) -> None:
-    for rank, process in enumerate(running):
-        if process.returncode:
-            said = (scratch / f"error-{rank}").read_bytes()[-KEPT_ERROR_BYTES:].decode(errors="replace").strip()
-            last = said.splitlines()[-1] if said else f"ended with {process.returncode}"
-            raise TrainingError(f"process {rank} of {len(running)}: {last}")
+    """Raise what a process ended for. One that ran out of memory makes the others fail, which is not the reason."""
+    ended = sorted(
+        (process.returncode != EXHAUSTED, rank) for rank, process in enumerate(running) if process.returncode
+    )
+    for other, rank in ended[:1]:
+        said = (scratch / f"error-{rank}").read_bytes()[-KEPT_ERROR_BYTES:].decode(errors="replace").strip()
+        last = said.splitlines()[-1] if said else f"ended with {running[rank].returncode}"
+        raise TrainingError(f"process {rank} of {len(running)}: {last}") if other else MemoryShort(last)

@@ -151,7 +151,7 @@ def _work(
     delta_P, trained = _learn(job, standing.model, theta_P, before, corpus, device)
     error_P = None if before is None else unsent(job, before, standing.layout)
     accumulated_P = accumulate(error_P, delta_P, job.outer)
-    payload = compress(accumulated_P, standing.layout, job.outer)
+    payload = compress(accumulated_P, standing.layout, job.outer, device)
     receipt = Receipt(
         round=1 if before is None else before.receipt.round + 1,
         previous=b"" if before is None else before.receipt.payload,

@@ -35,11 +35,12 @@ from benchmarks.record import summarize, write_record  # noqa: E402
 from models.errors import UpdateRefused  # noqa: E402
 from models.host.architectures import Architecture, build_model  # noqa: E402
 from models.train.cohort import CHUNK, OuterSettings  # noqa: E402
-from models.train.compression import LARGEST, compress, decode  # noqa: E402
+from models.train.compression import compress, decode  # noqa: E402
 from models.train.layout import Layout, layout_of, read_vector  # noqa: E402
 from models.train.local import train_steps  # noqa: E402
 from models.train.payload import CHECKSUM_BYTES, HEADER, seal  # noqa: E402
 from models.train.settings import TrainSettings  # noqa: E402
+from models.train.update import LARGEST  # noqa: E402
 
 ARCHITECTURES = {
     "ten million": Architecture("llama", hidden=320, layers=8, heads=5, context=128),

@@ -1,19 +1,13 @@
 """Updates, compressed: the largest coordinates of each chunk, in 2 bits each, and what is left over for the next round.
 
-A coordinate's value is sent as its sign and as small or large; a tensor's codebook has the means of these four bins.
-What is small ends where the two means of its sign are equally far (Lloyd 1982, doi:10.1109/TIT.1982.1056489).
+Invariants: one vector has one payload, whatever device makes it; whatever the bytes are, `decode` gives an update
+within the layout, or raises UpdateRefused; the norm of an update is rounded once, so that it is the same everywhere.
 
-Invariants: of equal magnitudes the earlier coordinate is sent, so one vector has one payload; whatever the bytes are,
-`decode` gives an update within the layout, or raises UpdateRefused; the norm of an update is rounded once, so that it
-is the same everywhere.
-
-Legend: P parameters, T tensors, C chunks, R chunks of one length, L coordinates of a chunk, K kept of them,
-N coordinates that are sent, G a tensor's bins of one sign.
+Legend: P parameters, T tensors, N coordinates that are sent.
 """
 
 import hashlib
 import math
-from itertools import pairwise
 
 import numpy as np
 import torch
@@ -21,47 +15,37 @@ from numpy.typing import NDArray
 
 from models.errors import TrainingError, UpdateRefused
 from models.train.cohort import OuterSettings
+from models.train.encoding import DIVERGED, encode
 from models.train.layout import Layout, Vector
 from models.train.payload import (
     CODES,
     Chunks,
     chunks_of,
     from_bfloat16,
-    pack_codes,
-    pack_positions,
     seal,
-    to_bfloat16,
     unpack_codes,
     unpack_positions,
     unseal,
 )
-from models.train.update import Update, flushed
+from models.train.update import LARGEST, Update, flushed
 
-LARGEST = 65536.0
-"""No parameter moves so far in a round; with it no sum of squares, and no step, overflows."""
-SPLITS = 4
-"""Times that the border between small and large is moved; it hardly moves after three."""
-BLOCK_CHUNKS = 1024
-"""Chunks whose magnitudes are looked at together: a copy of 16 MiB at most."""
 LANES = 4096
 """Sums of squares that are kept side by side before they are added up exactly."""
 
 
-def compress(vector_P: Vector, layout: Layout, outer: OuterSettings) -> bytes:
-    """What a member sends of `vector_P`, float32. Raises TrainingError where it does not fit or is not finite."""
+def compress(vector_P: Vector, layout: Layout, outer: OuterSettings, device: str = "cpu") -> bytes:
+    """What a member sends of `vector_P`, float32; the same bytes on every device.
+
+    Raises TrainingError where it does not fit or is not finite.
+    """
     if vector_P.shape != (layout.size,) or vector_P.dtype != np.float32:
         raise TrainingError(f"expected {layout.size} float32 parameters, got {vector_P.dtype} {vector_P.shape}")
     if outer.dense:
-        _check_bounds(vector_P)
+        if not (np.abs(vector_P) <= LARGEST).all():
+            raise TrainingError(DIVERGED)
         return seal(flushed(vector_P).astype("<f4", copy=False).tobytes(), layout, outer.keep)
-    chunks = chunks_of(layout, outer.keep)
-    place_N = largest_places(vector_P, chunks)
-    position_N = _positions(place_N, chunks)
-    value_N = vector_P[position_N]
-    _check_bounds(value_N)
-    code_N, codebook_TV = quantised(value_N, np.repeat(chunks.tensor_C, chunks.kept_C), chunks.tensors)
-    body = to_bfloat16(codebook_TV).tobytes() + pack_positions(place_N) + pack_codes(code_N)
-    return seal(body, layout, outer.keep)
+    there_P = torch.from_numpy(np.require(vector_P, requirements="W")).to(device)
+    return seal(encode(there_P, chunks_of(layout, outer.keep)), layout, outer.keep)
 
 
 def decode(payload: bytes, layout: Layout, outer: OuterSettings) -> Update:
@@ -113,74 +97,6 @@ def keep_error(accumulated_P: Vector, update: Update) -> Vector:
     return error_P
 
 
-def largest_places(vector_P: Vector, chunks: Chunks) -> NDArray[np.int64]:
-    """Where in their chunks the largest magnitudes are, ascending within each, int64 [N]."""
-    place_N = np.empty(chunks.sent, np.int64)
-    ends_C = np.cumsum(chunks.kept_C)
-    for first, last in _runs(chunks):
-        length, kept = int(chunks.length_C[first]), int(chunks.kept_C[first])
-        start = int(chunks.start_C[first])
-        rows = torch.from_numpy(np.require(vector_P[start : start + (last - first) * length], requirements="W"))
-        found = _largest(rows.view(last - first, length), kept)
-        place_N[ends_C[first] - kept : ends_C[last - 1]] = found.reshape(-1)
-    return place_N
-
-
-def _runs(chunks: Chunks) -> list[tuple[int, int]]:
-    """Runs of chunks of one length, side by side in the vector; at most `BLOCK_CHUNKS` each."""
-    borders = [0, *(np.flatnonzero(np.diff(chunks.length_C)) + 1).tolist(), len(chunks.length_C)]
-    return [
-        (start, min(start + BLOCK_CHUNKS, end))
-        for first, end in pairwise(borders)
-        for start in range(first, end, BLOCK_CHUNKS)
-    ]
-
-
-def _largest(rows_RL: torch.Tensor, kept: int) -> NDArray[np.int64]:
-    """The places of the `kept` largest magnitudes of each row, ascending, int64 [R, K]; of equal ones the first."""
-    magnitude_RL = rows_RL.abs()
-    more = min(kept + 1, magnitude_RL.shape[1])
-    value_RK, place_RK = magnitude_RL.topk(more, dim=1)
-    found_RK = place_RK[:, :kept].numpy()
-    if more > kept:
-        tied_R = (value_RK[:, kept - 1] == value_RK[:, kept]).nonzero()[:, 0]
-        if len(tied_R):
-            order_RL = magnitude_RL[tied_R].sort(dim=1, descending=True, stable=True).indices
-            found_RK[tied_R.numpy()] = order_RL[:, :kept].numpy()
-    found_RK.sort(axis=1)
-    return found_RK
-
-
-def quantised(
-    value_N: Vector, tensor_N: NDArray[np.int64], tensors: int
-) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """Values as codes of 2 bits (1: large, 2: negative), int64 [N], and the codebooks, float32 [T, 4].
-
-    Args:
-        tensor_N: the tensor of each value.
-        tensors: T.
-    """
-    bins_G = 2 * tensors
-    negative_N = value_N < 0
-    bin_N = 2 * tensor_N + negative_N
-    magnitude_N = np.abs(value_N).astype(np.float64)
-    count_G = np.maximum(1, np.bincount(bin_N, minlength=bins_G))
-    total_G = np.bincount(bin_N, magnitude_N, bins_G)
-    border_G = total_G / count_G
-    for _ in range(SPLITS):
-        large_N = magnitude_N > border_G[bin_N]
-        larger_G = np.bincount(bin_N, large_N, bins_G)
-        above_G = np.bincount(bin_N, magnitude_N * large_N, bins_G)
-        mean_large_G = above_G / np.maximum(1, larger_G)
-        mean_small_G = (total_G - above_G) / np.maximum(1, count_G - larger_G)
-        border_G = np.where(larger_G > 0, (mean_small_G + mean_large_G) / 2, border_G)
-    code_N = 2 * negative_N + (magnitude_N > border_G[bin_N])
-    entry_N = CODES * tensor_N + code_N
-    size = CODES * tensors
-    mean_TV = np.bincount(entry_N, value_N, size) / np.maximum(1, np.bincount(entry_N, minlength=size))
-    return code_N, flushed(mean_TV.astype(np.float32)).reshape(tensors, CODES)
-
-
 def sparse_norm(codebook_V: NDArray[np.float32], count_V: NDArray[np.int64]) -> float:
     """The norm of values that are `count_V` times each of a codebook; exact sums, rounded once."""
     squares = codebook_V.astype(np.float64) ** 2
@@ -211,8 +127,3 @@ def _refuse_places(place_N: NDArray[np.int64], chunks: Chunks) -> None:
 def _refuse_values(values: NDArray[np.float32]) -> None:
     if not (np.abs(values) <= LARGEST).all():
         raise UpdateRefused("value", f"a value is not finite, or above {LARGEST:.0f}")
-
-
-def _check_bounds(values: NDArray[np.float32]) -> None:
-    if not (np.abs(values) <= LARGEST).all():
-        raise TrainingError("training diverged: the update is not finite, or far too large; lower the learning rate")

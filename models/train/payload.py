@@ -107,15 +107,6 @@ def _checksum(data: bytes | memoryview) -> bytes:
     return hashlib.blake2b(data, digest_size=CHECKSUM_BYTES).digest()
 
 
-def pack_positions(place_N: NDArray[np.integer]) -> bytes:
-    """Numbers below 4096 in 12 bits each: two in three bytes."""
-    pairs_M2 = np.zeros((len(place_N) + 1) // 2 * 2, np.uint32)
-    pairs_M2[: len(place_N)] = place_N
-    joined_M = pairs_M2[::2] | pairs_M2[1::2] << 12
-    packed = joined_M.astype("<u4").view(np.uint8).reshape(-1, 4)[:, :3].tobytes()
-    return packed[: -(-len(place_N) * 12 // 8)]
-
-
 def unpack_positions(packed: memoryview, count: int) -> NDArray[np.int64]:
     """`count` numbers of 12 bits, int64 [count]. Raises UpdateRefused (`padding`)."""
     bytes_M3 = np.zeros((-(-count // 2), 3), np.uint16)
@@ -125,14 +116,6 @@ def unpack_positions(packed: memoryview, count: int) -> NDArray[np.int64]:
     place_M2[:, 1] = bytes_M3[:, 1] >> 4 | bytes_M3[:, 2] << 4
     place = place_M2.reshape(-1)
     return _without_padding(place, count)
-
-
-def pack_codes(code_N: NDArray[np.integer]) -> bytes:
-    """Numbers below 4 in 2 bits each: four in a byte."""
-    fours_M4 = np.zeros((-(-len(code_N) // 4), 4), np.uint8)
-    fours_M4.reshape(-1)[: len(code_N)] = code_N
-    packed_M: NDArray[np.uint8] = (fours_M4 << np.array([0, 2, 4, 6], np.uint8)).sum(axis=1, dtype=np.uint8)
-    return packed_M.tobytes()
 
 
 def unpack_codes(packed: memoryview, count: int) -> NDArray[np.int64]:

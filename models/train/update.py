@@ -16,6 +16,10 @@ SMALLEST = np.finfo(np.float32).tiny
 """The smallest float32 of full precision."""
 
 
+LARGEST = 65536.0
+"""No parameter moves so far in a round; with it no sum of squares, and no step, overflows."""
+
+
 @dataclass(frozen=True)
 class Update:
     """A decoded pseudo-gradient Δ = θ − θ_local. What was not sent is 0.

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -9,8 +10,9 @@ from benchmarks.compression import DENSE, HOSTILE, OUTER, body_of, check_update,
 from models.errors import UpdateRefused
 from models.train.cohort import OuterSettings
 from models.train.compression import compress, decode
+from models.train.encoding import pack_places
 from models.train.layout import Layout
-from models.train.payload import HEADER, VERSION, chunks_of, pack_positions, payload_bytes, seal
+from models.train.payload import HEADER, VERSION, chunks_of, payload_bytes, seal
 
 NUMBERS_P = np.random.default_rng(1).standard_normal(HOSTILE.size).astype(np.float32)
 PAYLOAD = compress(NUMBERS_P, HOSTILE, OUTER)
@@ -26,7 +28,7 @@ def with_bytes(start: int, new: bytes) -> bytes:
 
 def with_places(places: list[int], at: int) -> bytes:
     """The payload with other positions, from the `at`-th on (even)."""
-    return with_bytes(BOOKS + at * 12 // 8, pack_positions(np.array(places)))
+    return with_bytes(BOOKS + at * 12 // 8, pack_places(torch.tensor(places)).numpy().tobytes())
 
 
 CHUNKS = chunks_of(HOSTILE, OUTER.keep)

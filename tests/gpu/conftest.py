@@ -22,13 +22,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker("gpu")
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(autouse=True, scope="session")
 def device() -> str:
-    """The GPU; its peak of memory is counted from here."""
+    """The GPU. Comes before all other fixtures, so that none is made where there is no GPU."""
     import torch
 
     if not torch.cuda.is_available():
         pytest.skip("needs an NVIDIA GPU")
-    torch.cuda.empty_cache()
-    torch.cuda.reset_peak_memory_stats()
     return "cuda"

@@ -2,7 +2,8 @@
 
 Invariants: however many pages a pass reads, the gradients are those of the mean over all pages of the step, within
 rounding; a pass that finds too little memory leaves nothing behind, and the step begins again with smaller passes; what
-was made smaller stays so, and is told; nothing here waits for the device.
+was made smaller stays so, and is told; nothing here waits for the device, but transformers does, once a pass, to see
+whether rows are packed.
 
 Legend: B pages of a step, T bytes of a page, L = T−1 places, K bytes told apart at each.
 """

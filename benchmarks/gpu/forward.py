@@ -49,7 +49,7 @@ class OtherHead(Head):
 
 def other(hosted: Hosted, **halves: Half) -> Hosted:
     """The model with halves of its head computed in another way."""
-    own = {field.name: getattr(hosted.head, field.name) for field in fields(Head)}
+    own: dict[str, Any] = {field.name: getattr(hosted.head, field.name) for field in fields(Head)}
     return replace(hosted, head=OtherHead(**own, **halves))
 
 
@@ -178,6 +178,7 @@ class Packs:
 
             query_NQD, key_NQD, value_NQD = (tensor[0].transpose(0, 1) for tensor in (query, key, value))
             longest, start = max(self._lengths), self._start
+            assert start is not None, "a pack is read"
             said_NQD: Any = varlen_attn(
                 query_NQD, key_NQD, value_NQD, start, start, longest, longest, scale=scaling, window_size=(-1, 0)
             )

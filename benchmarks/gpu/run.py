@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +68,7 @@ class Run:
         """Whether torch.compile is tried: it needs a C++ compiler and more time than a test has."""
         return not self.tiny and any(shutil.which(name) for name in ("c++", "g++", "clang++"))
 
-    @property
+    @cached_property
     def path(self) -> Path:
         """Where the record is: by the script's name and the device's."""
         device = "cpu" if self.device.type == "cpu" else torch.cuda.get_device_name(self.device)
@@ -111,7 +112,8 @@ class Run:
             lines=self.lines,
             messages=self.messages,
         )
-        write_report(report, self.path)
+        # Whole or not at all: a run that has used its time is killed.
+        write_report(report, self.path.with_suffix(".part")).replace(self.path)
 
     @contextmanager
     def part(self, name: str, least_s: float = 0.0) -> Iterator[None]:
@@ -135,13 +137,14 @@ class Run:
 
     def against(
         self, setting: Setting, unit: str, units: int, plain: Work, variant: Work, cost: Cost, dtype: torch.dtype, *,
-        pairs: int, messages: Sequence[str] = (),
+        pairs: int, first_s: float | None = None, messages: Sequence[str] = (),
     ) -> float:  # fmt: skip
         """The line of a variant, in turns with what the product does: its ratio is of throughputs, by pair.
 
-        Its first call, in which it is compiled or captured, is timed by itself and told. Returns the median ratio.
+        Its first call, in which it is compiled or captured, is timed by itself and told; `first_s`: it has been.
+        Returns the median ratio.
         """
-        first_s = time_once(variant, self.device)
+        first_s = time_once(variant, self.device) if first_s is None else first_s
         one, other = sample_works([plain, variant], self.device, repeats=pairs, warm_up=1)
         ratio = spread_of([a / b for a, b in zip(one.seconds, other.seconds, strict=True)])
         told = (f"first call {first_s:.1f} s", *messages)
@@ -193,6 +196,15 @@ def row(line: Line) -> str:
     if line.memory_bytes:
         parts.append(quantity(line.memory_bytes, "B"))
     return "; ".join([*parts, *line.messages])
+
+
+def compact(line: Line) -> str:
+    """A line in few characters."""
+    setting = " ".join(str(value) for value in line.setting.values())
+    shares = [f"{share:.1%}" for share in (line.mfu, line.bandwidth) if share]
+    ratio = [] if line.ratio is None else [f"×{line.ratio.median:.2f} ({line.ratio.least:.2f}-{line.ratio.most:.2f})"]
+    memory = [quantity(line.memory_bytes, "B")] if line.memory_bytes else []
+    return " | ".join([setting, f"{quantity(line.units_s, '')}/s", *shares, *ratio, *memory, *line.messages[:2]])
 
 
 def main(name: str, measure: Callable[[Run], None], about: str | None) -> None:

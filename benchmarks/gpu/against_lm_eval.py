@@ -52,7 +52,8 @@ def measure(run: Run) -> None:
     run.note(f"against {name}")
     cases = TINY_CASES if run.tiny else CASES if run.device.type == "cuda" else {"short documents": (24, 100, 3_000)}
     for case, (documents, least, most) in cases.items():
-        with run.part(case, 20):
+        with run.part(case):
+            run.need(20)
             compare(run, preset, case, hosted, harness, documents_of(documents, least, most))
 
 

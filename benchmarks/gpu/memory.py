@@ -69,7 +69,8 @@ def measure(run: Run) -> None:
     with run.part("training in a full memory"):
         train_full(run)
     for child in ("share", "poison"):
-        with run.part(child, CHILD_S):
+        with run.part(child):
+            run.need(CHILD_S)
             run.note(f"{child}: {tell_child(child)}")
     with run.part("afterwards"):
         run.note(f"this process still computes: {float(torch.ones(4, device=run.device).sum()):.0f} of 4")

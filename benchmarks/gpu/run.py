@@ -17,12 +17,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import torch
 
 from models.bench.ceilings import Ceilings, measure_ceilings
 from models.bench.cost import Cost
 from models.bench.line import Line, make_line
-from models.bench.report import make_report, write_report
+from models.bench.report import Report, make_report, write_report
 from models.bench.samples import Samples, sample_works
 from models.bench.timing import Spread, spread_of, time_once
 from models.bench.words import quantity
@@ -74,6 +75,12 @@ class Run:
         device = "cpu" if self.device.type == "cpu" else torch.cuda.get_device_name(self.device)
         return self.out / f"{self.name}_{re.sub(r'[^a-z0-9]+', '_', device.lower()).strip('_')}.json"
 
+    @cached_property
+    def _begun(self) -> Report:
+        """The record before anything is measured: to ask the machine and git takes longer than a small line."""
+        told = {"tiny": self.tiny, "device": self.device.type, "threads": torch.get_num_threads()}
+        return make_report(self.name, "", self.device, ceilings=(), configuration=told, lines=())
+
     def ceiling(self, dtype: torch.dtype) -> Ceilings:
         """The device's, measured when it is first asked for."""
         name = str(dtype).removeprefix("torch.")
@@ -103,24 +110,20 @@ class Run:
 
     def write(self) -> None:
         """The record as it is now."""
-        report = make_report(
-            f"gpu {self.name}",
-            "",
-            self.device,
-            ceilings=list(self.ceilings.values()),
-            configuration={"tiny": self.tiny, "device": self.device.type, "threads": torch.get_num_threads()},
-            lines=self.lines,
-            messages=self.messages,
-        )
+        lines, messages, ceilings = tuple(self.lines), tuple(self.messages), tuple(self.ceilings.values())
+        report = msgspec.structs.replace(self._begun, lines=lines, messages=messages, ceilings=ceilings)
         # Whole or not at all: a run that has used its time is killed.
         write_report(report, self.path.with_suffix(".part")).replace(self.path)
 
+    def need(self, seconds: float) -> None:
+        """Raise TimeoutError where there is less time left."""
+        if self.left_s < seconds:
+            raise TimeoutError(f"not measured, for {max(0, self.left_s):.0f} s were left")
+
     @contextmanager
-    def part(self, name: str, least_s: float = 0.0) -> Iterator[None]:
-        """A measurement that may fail, or for which there may be no more time: then it is a message."""
+    def part(self, name: str) -> Iterator[None]:
+        """A measurement that may fail, or need more time than there is: then it is a message."""
         try:
-            if self.left_s < least_s:
-                raise TimeoutError(f"not measured, for {max(0, self.left_s):.0f} s were left")
             yield
         except Exception as error:
             # Whatever one variant meets on a device that it was not tried on, the others are still worth their time.

@@ -62,21 +62,23 @@ def measure(run: Run) -> None:
         agree(run, load_to_measure(sizes.large, run.device, torch.float32), sizes, sizes.large)
     with run.part("bits per byte of a trained model"):
         agree(run, trained(run, sizes), sizes, f"{sizes.small} trained for {sizes.steps} steps")
-    with run.part("ways", 30):
+    with run.part("ways"):
+        run.need(30)
         ways(run, load_to_measure(sizes.large, run.device, run.dtype), sizes.large, sizes.rows, sizes.length, sizes)
-    with run.part("ways of a small model", 30):
+    with run.part("ways of a small model"):
+        run.need(30)
         hosted = load_to_measure(sizes.small, run.device, run.dtype)
         ways(run, hosted, sizes.small, sizes.small_rows, sizes.small_length, sizes)
-    with run.part("packed", 20):
+    with run.part("packed"):
+        run.need(20)
         packed(run, sizes)
 
 
 def sweep(run: Run, sizes: Sizes) -> None:
     """The product's own way, by batch; 0: the batch that it finds."""
     dtype = str(run.dtype).removeprefix("torch.")
-    for batches, tokens in ((sizes.batches, max(sizes.batches) * sizes.length), ((0,), 0)):
-        axes = Axes([run.dtype], batches, [sizes.length], [1], tokens if tokens else 0, sizes.pairs)
-        axes = axes if tokens or not run.tiny else Axes([run.dtype], batches, [sizes.length], [1], sizes.length, 2)
+    for batches in (sizes.batches, (0,)):
+        axes = Axes([run.dtype], batches, [sizes.length], [1], max(sizes.batches) * sizes.length, sizes.pairs)
         run.add(
             *measure_score(
                 sizes.large, device=run.device, axes=axes, ceilings={dtype: run.ceiling(run.dtype)}, tell=run.tell
@@ -127,7 +129,8 @@ def ways(run: Run, hosted: Hosted, name: str, rows: int, length: int, sizes: Siz
     cost = forward_cost(size_of(hosted.model), rows, length, run.dtype.itemsize) * 2
     plain_GC = score_spans(hosted, token_C, spans, rows * length)
     for way, make in made.items():
-        with run.part(f"{name}, {way}", 20):
+        with run.part(f"{name}, {way}"):
+            run.need(20)
             # What was compiled for another model's shapes would be made again for any shape.
             torch.compiler.reset()
             compare(run, name, way, hosted, make(hosted), token_C, spans, rows, cost, plain_GC, sizes.pairs)

@@ -37,11 +37,13 @@ def measure(run: Run) -> None:
         stacks = tuple(min(count, 8) for count in stacks[-1:])
     every = [load_to_measure(preset, run.device, run.dtype, seed) for seed in range(max(stacks))]
     for count in stacks:
-        with run.part(f"{count} models", 10):
+        with run.part(f"{count} models"):
+            run.need(10)
             members = every[:count]
             together = stack(members)
             for length, rows in shapes:
-                with run.part(f"{count} models, {rows} rows of {length}", 5):
+                with run.part(f"{count} models, {rows} rows of {length}"):
+                    run.need(5)
                     compare(run, preset, members, together, length, rows)
     ratios = [(line.ratio.median, str(line.setting)) for line in run.lines if line.ratio is not None]
     run.note("the best is {:.1f} times one after another: {}".format(*max(ratios)) + f" (aim {AIM_RATIO:.0f})")

@@ -49,7 +49,8 @@ def measure(run: Run) -> None:
     name = str(run.dtype).removeprefix("torch.")
     for again in (False, True):
         for batch in sizes.batches[: 1 if again else None]:
-            with run.part(f"batch {batch}, checkpointing {again}", 10):
+            with run.part(f"batch {batch}, checkpointing {again}"):
+                run.need(10)
                 run.add(
                     *measure_train(
                         sizes.preset,
@@ -66,7 +67,8 @@ def measure(run: Run) -> None:
     if run.lines:
         best = max(run.lines, key=lambda line: line.units_s)
         run.note(f"best MFU {best.mfu:.1%}: {best.setting} (aim on an H200: {AIM_MFU:.0%})")
-    with run.part("other ways", 20):
+    with run.part("other ways"):
+        run.need(20)
         other_ways(run, sizes)
 
 
@@ -97,7 +99,8 @@ def other_ways(run: Run, sizes: Sizes) -> None:
         }
     with learning(model, settings, run.dtype) as passes:
         for name, (make, compiled) in ways.items():
-            with run.part(name, 15):
+            with run.part(name):
+                run.need(15)
                 torch.compiler.reset()
                 way = make()
                 with compiled_layers(way.read_by, on=compiled) as switched:

@@ -26,7 +26,8 @@ def measure(run: Run) -> None:
     events, models = (TINY_EVENTS, TINY_MODELS) if run.tiny else (EVENTS, MODELS)
     events = events[:1] if run.device.type == "cpu" else events
     for many in events:
-        with run.part(f"{models} × {many}", 5):
+        with run.part(f"{models} × {many}"):
+            run.need(5)
             ceilings = {"float64": run.ceiling(torch.float64)}
             run.add(
                 *measure_value(

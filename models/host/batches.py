@@ -12,6 +12,11 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+PADDED_SHARE = 1 / 16
+"""Of a batch's tokens. Of random windows of 129 and 513 bytes of Python in batches of 8,192 tokens, 0.17 to 0.39 were
+padding without it, and 0.06 to 0.08 with it; in batches of 131,072 it was 0.30 to 0.47. In a CPU's batches of 2,048 the
+time stayed as it was (0.9 to 1.07). Rows laid end to end, without any padding, could save a sixteenth more at most."""
+
 
 class Span(NamedTuple):
     """What one row of a batch reads, as indices into all tokens: inputs `first` to `last` (exclusive).
@@ -46,9 +51,17 @@ def cut_spans(start_W: npt.NDArray[np.int64], context: int, stride: int) -> list
     return spans
 
 
-def next_batch(lengths: Sequence[int], first: int, batch_tokens: int) -> int:
-    """Where the batch that begins at row `first` ends, rows being sorted by falling length; at least one row."""
-    return min(len(lengths), first + max(1, batch_tokens // max(1, lengths[first])))
+def next_batch(lengths: Sequence[int], first: int, batch_tokens: int, least_tokens: int = 0) -> int:
+    """Where the batch that begins at row `first` ends, rows being sorted by falling length; at least one row.
+
+    Of its padded tokens at most `PADDED_SHARE` are padding, unless there are no more than `least_tokens`.
+    """
+    width = max(1, lengths[first])
+    length_R = np.array(lengths[first : first + max(1, batch_tokens // width)], np.int64)
+    padded_R = width * np.arange(1, len(length_R) + 1)
+    fits_R = (padded_R <= least_tokens) | (padded_R - np.cumsum(length_R) <= PADDED_SHARE * padded_R)
+    # Rows fall in length, so the share of padding rises with each.
+    return first + max(1, int(np.count_nonzero(fits_R)))
 
 
 def pad(token_C: npt.NDArray[np.int32], spans: Sequence[Span]) -> npt.NDArray[np.int64]:

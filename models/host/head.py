@@ -22,8 +22,11 @@ CHUNK_LOGITS_CPU = 1 << 22
 """Logits computed at once on a CPU: 16 MiB in float32; a sixteenth of it was 1.7 times slower with 16,384 tokens."""
 LEAST_POSITIONS = 256
 """However large the vocabulary: its matrix is read once a chunk, and with 50,000 tokens 5 positions took twice 10's."""
-CHUNK_LOGITS_DEVICE = 1 << 28
-"""On an accelerator: 1 GiB in float32, enough to keep it busy."""
+CHUNK_LOGITS_DEVICE = 1 << 27
+"""On an accelerator: half a GiB in float32, twice that while they become log-probabilities. With 128,256 tokens that is
+1,046 positions, whose product with the matrix is 1,046 operations for each byte of it in 16 bits; by its datasheet an
+H100 needs 295 to be bound by operations. A logit of 16 bits is written (2 bytes), read and widened (6), read and made a
+log-probability (8): 16 bytes of traffic are what the head costs beside its product."""
 WHOLE_LOGITS = 1 << 27
 """Logits of a batch of a model that only gives them all: half a GiB in float32."""
 PROBE_ROWS, PROBE_TOKENS = 2, 9

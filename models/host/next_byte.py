@@ -21,7 +21,7 @@ import torch
 
 from models.host.batches import Span, pad, places
 from models.host.hosted import Hosted
-from models.host.score import over_batches
+from models.host.score import over_batches, send
 
 NO_BYTE = 256
 CHUNK_PROBABILITIES = 1 << 22
@@ -93,7 +93,7 @@ def after_tail(
     def ask_batch(batch: list[Span]) -> tuple[list[int], torch.Tensor]:
         token_BT = pad(token_C, batch)
         place, _ = places(batch, token_BT.shape[1])
-        hidden_GPH = hosted.head.hidden(torch.from_numpy(token_BT).to(device))[:, torch.from_numpy(place).to(device)]
+        hidden_GPH = hosted.head.hidden(send(token_BT, device))[:, send(place, device)]
         rows = max(1, CHUNK_PROBABILITIES // hosted.head.vocabulary // len(after) // hosted.count) * len(after)
         parts = [
             marginal(hosted.head.logits(part).flatten(0, 1), after, path).reshape(hosted.count, -1, NO_BYTE)

@@ -28,6 +28,10 @@ DEVICE_BATCH_TOKENS = 8192
 """The first batch on an accelerator; from its use of memory the size of the next ones is found."""
 MOST_BATCH_TOKENS = 1 << 17
 """Larger batches are no quicker."""
+CPU_LEAST_TOKENS = 512
+DEVICE_LEAST_OPERATIONS = 1 << 41
+"""So small a batch is not cut for its padding. On an accelerator a model takes as long to launch whatever its batch:
+what is over before the next is launched would only be launched more often."""
 MEMORY_SHARE = 0.5
 """Of an accelerator's free memory, what a batch may fill: the rest is for logits and for what is cut in pieces."""
 
@@ -61,20 +65,29 @@ def score_spans(
 ) -> npt.NDArray[np.float32]:
     """Natural log-probability float32 [G, C] of each token that a span predicts, 0 for the others."""
     log_probability_GC = np.zeros((hosted.count, len(token_C)), np.float32)
-    target_C = torch.from_numpy(token_C.astype(np.int64)).to(hosted.model.device)
+    device = hosted.model.device
+    target_C = send(token_C.astype(np.int64), device)
 
     def score_batch(batch: list[Span]) -> tuple[npt.NDArray[np.int64], torch.Tensor]:
         token_BT = pad(token_C, batch)
         place, target = places(batch, token_BT.shape[1])
-        hidden_GPH = hosted.head.hidden(torch.from_numpy(token_BT).to(target_C.device))
+        hidden_GPH = hosted.head.hidden(send(token_BT, device))
         if len(place) < hidden_GPH.shape[1]:
-            hidden_GPH = hidden_GPH[:, torch.from_numpy(place).to(target_C.device)]
-        return target, hosted.head.log_probability(hidden_GPH, target_C[torch.from_numpy(target).to(target_C.device)])
+            hidden_GPH = hidden_GPH[:, send(place, device)]
+        return target, hosted.head.log_probability(hidden_GPH, target_C[send(target, device)])
 
     # Results stay where they were computed until all are: copying each would make the device wait for it.
-    for target, values_GP in over_batches(hosted, spans, score_batch, batch_tokens):
-        log_probability_GC[:, target] = values_GP.cpu().numpy()
+    scored = over_batches(hosted, spans, score_batch, batch_tokens)
+    if scored:
+        target_P = np.concatenate([target for target, _ in scored])
+        log_probability_GC[:, target_P] = torch.cat([values_GP for _, values_GP in scored], 1).cpu().numpy()
     return log_probability_GC
+
+
+def send(array: npt.NDArray[np.int64], device: torch.device) -> torch.Tensor:
+    """An array on the device; a GPU takes it when it comes to it, and nobody waits."""
+    tensor = torch.from_numpy(array)
+    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor
 
 
 def over_batches(
@@ -94,7 +107,7 @@ def over_batches(
     with hosted.speaking(), torch.inference_mode():
         while first < len(spans):
             budget = min(batch_tokens or hosted.batch_tokens or untried, hosted.most_tokens)
-            last = next_batch(lengths, first, budget // hosted.count)
+            last = next_batch(lengths, first, budget // hosted.count, least_tokens(hosted) // hosted.count)
             tokens = hosted.count * lengths[first] * (last - first)
             try:
                 results.append(measured(hosted, lambda: work(spans[first:last]), tokens))  # noqa: B023
@@ -112,6 +125,13 @@ def over_batches(
                 raise MemoryFull(f"{memory_of(device.type)} is full: a text of {tokens:,} tokens does not fit {beside}")
             hosted.limit_batch(tokens // 2)
     return results
+
+
+def least_tokens(hosted: Hosted) -> int:
+    """Up to how many tokens, those of all models, a batch may have any padding."""
+    if hosted.model.device.type == "cpu":
+        return CPU_LEAST_TOKENS
+    return DEVICE_LEAST_OPERATIONS // (2 * hosted.parameters)
 
 
 def measured(hosted: Hosted, work: Callable[[], Result], tokens: int) -> Result:

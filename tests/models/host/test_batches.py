@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.host.batches import cut_spans, next_batch, pad, places
+from models.host.batches import PADDED_SHARE, cut_spans, next_batch, pad, places
 
 
 @settings(max_examples=200, deadline=None)
@@ -38,16 +38,19 @@ def test_a_stride_of_the_context_gives_disjoint_windows():
     lengths=st.lists(st.integers(2, 30), min_size=1, max_size=8),
     context=st.integers(1, 12),
     batch_tokens=st.integers(1, 60),
+    least_tokens=st.integers(0, 60),
 )
-def test_batches_hold_every_span_and_point_at_what_comes(lengths, context, batch_tokens):
+def test_batches_hold_every_span_and_point_at_what_comes(lengths, context, batch_tokens, least_tokens):
     start_W = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
     token_C = np.arange(100, 100 + start_W[-1], dtype=np.int32)
     spans = sorted(cut_spans(start_W, context, max(1, context // 2)), key=lambda span: -span.length)
     first, seen = 0, []
     while first < len(spans):
-        last = next_batch([span.length for span in spans], first, batch_tokens)
+        last = next_batch([span.length for span in spans], first, batch_tokens, least_tokens)
         token_BT = pad(token_C, spans[first:last])
         assert token_BT.size <= max(batch_tokens, token_BT.shape[1])
+        padding = token_BT.size - sum(span.length for span in spans[first:last])
+        assert padding <= PADDED_SHARE * token_BT.size or token_BT.size <= least_tokens
         place, target = places(spans[first:last], token_BT.shape[1])
         np.testing.assert_array_equal(token_BT.ravel()[place] + 1, token_C[target])
         seen += target.tolist()

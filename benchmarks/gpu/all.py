@@ -23,13 +23,13 @@ from models.bench.words import quantity
 ROOT = Path(__file__).parents[2]
 SCRIPTS = {
     "ceilings": 30,
-    "score": 130,
-    "train": 110,
+    "score": 140,
+    "train": 115,
     "value": 60,
-    "stacked": 55,
+    "stacked": 50,
     "compress": 35,
     "against_lm_eval": 55,
-    "memory": 45,
+    "memory": 40,
 }
 """Seconds that each may take; what one leaves, the next may use."""
 END_S = 20

@@ -4,7 +4,7 @@ What bounds it: a product of n³ needs 2·n³ operations, a copy moves every byt
 every other number, or in an order of its own needs the same bytes, so its share of the copy's rate is what such a read
 costs; a sum reads alone, and an exponential in float64 is what valuing does to each probability.
 
-Run: `python -m benchmarks.gpu.ceilings [--device cuda] [--tiny] [--out FOLDER]`.
+Run: `python -m benchmarks.gpu.ceilings [--device cuda] [--tiny] [--out FOLDER] [--seconds N]`.
 """
 
 from collections.abc import Callable

@@ -47,9 +47,10 @@ class Sizes:
     ragged: int = 128
     steps: int = 200
     pairs: int = 9
+    repeats: int = 5
 
 
-TINY = Sizes("byte-1m", "byte-1m", (1, 2), 16, 2, 2, 2, 8, 6, 2, 2)
+TINY = Sizes("byte-1m", "byte-1m", (1, 2), 16, 2, 2, 2, 8, 6, 2, 2, 2)
 CPU = Sizes("llama-0.1b", "byte-10m", (1, 4), 256, 2, 2, 16, 128, 16, 60, 5)
 
 
@@ -62,23 +63,21 @@ def measure(run: Run) -> None:
         agree(run, load_to_measure(sizes.large, run.device, torch.float32), sizes, sizes.large)
     with run.part("bits per byte of a trained model"):
         agree(run, trained(run, sizes), sizes, f"{sizes.small} trained for {sizes.steps} steps")
-    with run.part("ways"):
-        run.need(30)
-        ways(run, load_to_measure(sizes.large, run.device, run.dtype), sizes.large, sizes.rows, sizes.length, sizes)
-    with run.part("ways of a small model"):
-        run.need(30)
-        hosted = load_to_measure(sizes.small, run.device, run.dtype)
-        ways(run, hosted, sizes.small, sizes.small_rows, sizes.small_length, sizes)
     with run.part("packed"):
         run.need(20)
         packed(run, sizes)
+    small = (sizes.small, sizes.small_rows, sizes.small_length)
+    for name, rows, length in ((sizes.large, sizes.rows, sizes.length), small):
+        with run.part(f"ways of {name}"):
+            run.need(25)
+            ways(run, load_to_measure(name, run.device, run.dtype), name, rows, length, sizes)
 
 
 def sweep(run: Run, sizes: Sizes) -> None:
     """The product's own way, by batch; 0: the batch that it finds."""
     dtype = str(run.dtype).removeprefix("torch.")
     for batches in (sizes.batches, (0,)):
-        axes = Axes([run.dtype], batches, [sizes.length], [1], max(sizes.batches) * sizes.length, sizes.pairs)
+        axes = Axes([run.dtype], batches, [sizes.length], [1], max(sizes.batches) * sizes.length, sizes.repeats)
         run.add(
             *measure_score(
                 sizes.large, device=run.device, axes=axes, ceilings={dtype: run.ceiling(run.dtype)}, tell=run.tell
@@ -121,8 +120,8 @@ def ways(run: Run, hosted: Hosted, name: str, rows: int, length: int, sizes: Siz
     if run.device.type == "cuda":
         made["CUDA graphs"] = graphed
     if run.compiles:
-        made |= {"head compiled": head_compiled, "body compiled": body_compiled}
         made["both compiled"] = lambda hosted: head_compiled(body_compiled(hosted))
+        made |= {"body compiled": body_compiled, "head compiled": head_compiled}
     if run.compiles and run.device.type == "cuda":
         made["both compiled, CUDA graphs"] = lambda hosted: graphed(head_compiled(body_compiled(hosted)))
     token_C, spans = byte_windows([length] * (2 * rows))

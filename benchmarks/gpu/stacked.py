@@ -14,14 +14,16 @@ from benchmarks.gpu.forward import graphed
 from benchmarks.gpu.run import Run, main
 from benchmarks.gpu.texts import byte_windows
 from models.bench.cost import forward_cost, size_of
+from models.bench.line import Setting
+from models.bench.samples import sample_works
 from models.bench.score import load_to_measure
-from models.bench.timing import time_once
+from models.bench.timing import spread_of, time_once
 from models.host.hosted import Hosted
 from models.host.score import score_spans
 from models.host.stacked import stack
 
 PRESET, PEERS, PAIRS = "byte-10m", 64, 9
-SHAPES = ((128, 4), (128, 16), (512, 4), (1024, 4), (1024, 16))
+SHAPES = ((128, 4), (1024, 4), (512, 4), (128, 16), (1024, 16))
 """Length, and rows of each model: what a request asks of a peer."""
 STACKS = (64, 32, 16, 8)
 TINY_PRESET, TINY_SHAPES, TINY_STACKS = "byte-1m", ((16, 2),), (3,)
@@ -54,28 +56,31 @@ def compare(run: Run, preset: str, members: list[Hosted], together: Hosted, leng
     token_C, spans = byte_windows([length] * rows)
     count, tokens = len(members), length * rows
     cost = forward_cost(size_of(members[0].model), rows, length, run.dtype.itemsize, models=count)
-    setting = {"model": preset, "models": count, "length": length, "rows": rows}
+    setting: Setting = {"model": preset, "models": count, "length": length, "rows": rows}
 
     def alone(models: list[Hosted]) -> np.ndarray:
         return np.concatenate([score_spans(model, token_C, spans, tokens) for model in models])
 
-    ways = {"stacked": lambda: score_spans(together, token_C, spans, count * tokens)}
+    ways = {
+        "one after another": lambda: alone(members),
+        "stacked": lambda: score_spans(together, token_C, spans, count * tokens),
+    }
     if run.device.type == "cuda":
         graph, graphs = graphed(together), [graphed(member) for member in members]
         ways["stacked, CUDA graphs"] = lambda: score_spans(graph, token_C, spans, count * tokens)
         if count <= MOST_GRAPHS:
             ways["one after another, CUDA graphs"] = lambda: alone(graphs)
-    pairs = 2 if run.tiny else PAIRS
-    plain_GC = alone(members)
-    run.timed(setting | {"way": "one after another"}, "tokens", count * tokens, lambda: alone(members), cost, run.dtype,
-              repeats=pairs)  # fmt: skip
-    for way, work in ways.items():
-        with run.part(f"{setting}, {way}"):
-            first_s = time_once(work, run.device)
-            apart = np.abs(work() - plain_GC)
-            told = f"apart by {apart.mean():.1e} nats a token, at most {apart.max():.1e}"
-            run.against(setting | {"way": way}, "tokens", count * tokens, lambda: alone(members), work, cost, run.dtype,
-                        pairs=pairs, first_s=first_s, messages=[told])  # fmt: skip
+    plain_GC, told = alone(members), []
+    for work in ways.values():
+        first_s = time_once(work, run.device)
+        apart = np.abs(work() - plain_GC)
+        told.append((f"first call {first_s:.1f} s", f"apart by {apart.mean():.1e} nats, at most {apart.max():.1e}"))
+    every = sample_works(list(ways.values()), run.device, repeats=2 if run.tiny else PAIRS, warm_up=1)
+    for way, samples, messages in zip(ways, every, told, strict=True):
+        pairs = zip(every[0].seconds, samples.seconds, strict=True)
+        ratio = None if samples is every[0] else spread_of([one / other for one, other in pairs])
+        named = setting | {"way": way}
+        run.add(run.line(named, "tokens", count * tokens, samples, cost, run.dtype, ratio=ratio, messages=messages))
 
 
 if __name__ == "__main__":

@@ -87,15 +87,15 @@ def other_ways(run: Run, sizes: Sizes) -> None:
         return halves[0].by(loss)
 
     ways: dict[str, tuple[Callable[[], Any], bool]] = {
+        "16-bit weights, chunked loss": (lambda: half(Chunked), False),
         "chunked loss": (lambda: Chunked(model, run.dtype), False),
         "16-bit weights": (lambda: half(Whole), False),
-        "16-bit weights, chunked loss": (lambda: half(Chunked), False),
     }
     if run.compiles:
         ways |= {
+            "compiled, 16-bit weights, chunked loss": (lambda: half(Chunked), True),
             "compiled": (lambda: Whole(model, run.dtype), True),
             "compiled, chunked loss": (lambda: Chunked(model, run.dtype), True),
-            "compiled, 16-bit weights, chunked loss": (lambda: half(Chunked), True),
         }
     with learning(model, settings, run.dtype) as passes:
         for name, (make, compiled) in ways.items():

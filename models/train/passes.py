@@ -21,6 +21,8 @@ from torch.nn import functional
 
 from models.errors import TrainingError
 from models.faults import first_line, is_exhaustion, memory_of
+from models.host.head import chunked_head
+from models.train.chunked_loss import WHOLE_VOCABULARY, add_gradients
 from models.train.distil import divergence
 from models.train.settings import TrainSettings
 
@@ -82,6 +84,9 @@ class Passes:
         self.model: Any = model
         self._settings = settings
         self._alone = alone
+        # Each process of several has a part of the output alone, which only the whole model gathers.
+        head = chunked_head(model) if alone else None
+        self._head = head if head is not None and head.vocabulary > WHOLE_VOCABULARY else None
         self._first = self.fit = Fit(max(1, settings.batch // settings.processes), settings.gradient_checkpointing)
         self.dtype = dtype
 
@@ -127,6 +132,8 @@ class Passes:
         """Add the gradients of some pages, by their share in the step; returns their share of the loss."""
         share = (last - first) / len(text_BT)
         own_BT, taught = text_BT[first:last], None if lesson is None else lesson.rows(first, last)
+        if self._head is not None and taught is None:
+            return add_gradients(self._head, own_BT[:, :-1], own_BT[:, 1:].flatten(), self.dtype, share)
         read_BT = own_BT if taught is None else torch.cat([own_BT, taught.text_BT])
         with torch.autocast(own_BT.device.type, self.dtype, enabled=self.dtype != torch.float32):
             logits = self.model(input_ids=read_BT[:, :-1], use_cache=False).logits

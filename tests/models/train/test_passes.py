@@ -8,8 +8,11 @@ import msgspec
 import numpy as np
 import pytest
 import torch
+from torch.nn import functional
+from transformers import LlamaConfig, LlamaForCausalLM
 
 from models.host.architectures import Architecture, build_model
+from models.train import chunked_loss
 from models.train.distil import keep_likeliest
 from models.train.local import lesson_of
 from models.train.passes import Fit, Passes, learning, on_device
@@ -105,3 +108,28 @@ def test_an_error_that_is_no_lack_of_memory_is_not_met_by_smaller_passes() -> No
     with pytest.raises(IndexError):
         passes.gradients(torch.full((5, 24), 999), None)
     assert passes.messages == ()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("tied", [False, True])
+def test_a_large_vocabularys_loss_in_chunks_has_the_gradients_of_all_logits_at_once(
+    dtype: torch.dtype, tied: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(chunked_loss.CHUNK_LOGITS, "cpu", 7 * 5000)
+    config = LlamaConfig(
+        vocab_size=5000, hidden_size=32, intermediate_size=48, num_hidden_layers=1, num_attention_heads=2,
+        tie_word_embeddings=tied,
+    )  # fmt: skip
+    torch.manual_seed(0)
+    model = LlamaForCausalLM(config)
+    text_BT = torch.randint(5000, (5, 24))
+    whole = functional.cross_entropy(model(input_ids=text_BT[:, :-1]).logits.flatten(0, 1), text_BT[:, 1:].flatten())
+    expected = torch.autograd.grad(whole, list(model.parameters()))
+    with learning(model, SETTINGS, dtype) as passes:
+        passes.fit = Fit(3, False)
+        loss = passes.gradients(text_BT, None)
+    allowed = 1e-5 if dtype == torch.float32 else 3e-2
+    assert float(loss) == pytest.approx(float(whole.detach()), rel=allowed)
+    for parameter, slope in zip(model.parameters(), expected, strict=True):
+        assert parameter.grad is not None
+        assert (parameter.grad - slope).norm() <= allowed * slope.norm()

@@ -15,7 +15,8 @@ from torch import Tensor
 
 from models.value.cells import Span
 from models.value.events import Array, Events
-from models.value.table import Index, Table
+from models.value.pieces import Index
+from models.value.table import Table
 
 SERIES_BELOW = 1e-3
 """Relative half difference under which the logarithmic mean takes its series: the next term is under 1e-19."""
@@ -40,7 +41,7 @@ def walk_path(weights_K: Tensor, start_m: Tensor, rows_Km: Tensor) -> tuple[Tens
     L(mixture, start) / ln 2.
     """
     part_Km = weights_K[:, None] * (rows_Km - start_m)
-    end_m = torch.clamp(1.0 - weights_K.sum(), min=0.0) * start_m + weights_K @ rows_Km
+    end_m = end_of_path(weights_K, start_m, rows_Km)
     part_Km /= logarithmic_mean(end_m, start_m) * log(2.0)
     return (end_m.log() - start_m.log()) / log(2.0), part_Km
 
@@ -65,12 +66,21 @@ def add_path(
         return
     weights = torch.tensor(weights_K[used], dtype=torch.float64, device=table.device)
     own = rows[used] if start_M is not None else np.concatenate([[0], rows[used]])
-    block_M = torch.from_numpy(table.events.block_M).to(table.device)
-    sums_KD = torch.zeros(1 + used.size, table.events.blocks, dtype=torch.float64, device=table.device)
-    for begin, end, piece in table.walk(spans, own, start_M):
-        gain_m, part_Km = walk_path(weights, piece[0], piece[1:])
-        sums_KD.index_add_(1, block_M[begin:end], torch.cat([gain_m[None], part_Km]))
-    into_KD[np.concatenate([[0], 1 + used])] += sums_KD.cpu().numpy()
+    gain_1D, slope_KD = table.blocks.zeros(1), table.blocks.zeros(1 + used.size)
+    for begin, _, piece in table.walk(spans, own, start_M):
+        start_m = piece[0]
+        end_m = end_of_path(weights, start_m, piece[1:])
+        inverse_m = logarithmic_mean(end_m, start_m).reciprocal_()
+        table.blocks.add(slope_KD, begin, piece, inverse_m)
+        table.blocks.add(gain_1D, begin, (end_m.log() - start_m.log())[None], torch.ones_like(start_m))
+    part_KD = weights[:, None] * (slope_KD[1:] - slope_KD[0])
+    sums_KD = torch.cat([gain_1D, part_KD]) / log(2.0)
+    into_KD[np.concatenate([[0], 1 + used])] += table.blocks.numbered(sums_KD)
+
+
+def end_of_path(weights_K: Tensor, start_m: Tensor, rows_Km: Tensor) -> Tensor:
+    """The mixture (1 − Σw)·start + Σ w_j p_j by event [m], relative probabilities."""
+    return torch.clamp(1.0 - weights_K.sum(), min=0.0) * start_m + weights_K @ rows_Km
 
 
 def used_spans(events: Events) -> Iterator[tuple[int, int, Span]]:

@@ -1,7 +1,7 @@
 """What is known before anything new is tried: the collective's members, then the remote peers one after another.
 
 Invariants: a remote peer is measured on top of the members and of those remote peers, registered before it, that were
-admitted; who is not admitted changes nothing for anybody after it, to the last bit; gains telescope, so that what two
+admitted; who is not admitted changes nothing for anybody after it but rounding; gains telescope, so that what two
 peers know is paid once.
 
 Legend: F 2 folds (that the weights were fitted on), S strata, R members and remote peers, P remote peers, K = P + 1
@@ -17,7 +17,8 @@ from models.value.bits import used_spans
 from models.value.cells import out_of_fold_cells
 from models.value.events import Array, per_byte
 from models.value.fit import TOLERANCE, excess, fit_pieces
-from models.value.table import Index, Table
+from models.value.pieces import Index
+from models.value.table import Table
 from models.value.values import ADMISSION_ERRORS, Fitted
 
 KNOWN_TOLERANCE = 1e-9

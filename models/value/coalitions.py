@@ -16,7 +16,8 @@ from torch import Tensor
 from models.value.cells import out_of_fold_cells
 from models.value.errors import RoundError
 from models.value.events import Array
-from models.value.fit import ENTRY, MAXIMUM_STEPS, RIDGE, TOLERANCE
+from models.value.fit import MAXIMUM_STEPS, TOLERANCE
+from models.value.newton import ENTRY, RIDGE
 from models.value.table import Table
 
 BATCH = 2**21

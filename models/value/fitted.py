@@ -18,7 +18,8 @@ from models.value.cells import Cell, Span, out_of_fold_cells
 from models.value.chain import fit_chain, known_out_of_fold, remote_gains
 from models.value.events import Array, per_byte
 from models.value.fit import TOLERANCE, excess, fit_pieces
-from models.value.table import PIECE, Index, Table
+from models.value.pieces import Index
+from models.value.table import Table
 from models.value.values import ADMISSION_ERRORS, Fitted, Values
 
 BISECTIONS = 200
@@ -59,7 +60,7 @@ def fit_trials(table: Table, known_R: Index, q_FSR: Array, new_T: Index) -> Arra
 def fit_beside(table: Table, spans: tuple[Span, ...], known_M: Tensor, rows_T: Index) -> Array:
     """The best weight [T] of each row in a mixture of it and the known, certified to TOLERANCE; 0 if 0 already is."""
     known = torch.cat([known_M[begin:end] for begin, end in spans])
-    group = max(1, PIECE // known.numel())
+    group = max(1, table.piece // known.numel())
     weights_T = np.zeros(rows_T.size)
     for first in range(0, rows_T.size, group):
         rows = rows_T[first : first + group]

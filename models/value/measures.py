@@ -36,7 +36,8 @@ from models.value.fitted import (
     trial_sums,
 )
 from models.value.influence import add_influence
-from models.value.table import FLOOR, PIECE, Index, Table
+from models.value.pieces import Index, piece_size
+from models.value.table import FLOOR, Table
 
 
 class Columns(TypedDict, total=False):
@@ -263,7 +264,7 @@ def nearest(
 def _logarithms(log_probability_NM: Any, device: str | torch.device) -> Iterator[tuple[int, Tensor]]:
     """First event and log2-probabilities [N, m] of each piece, relative to each event's largest."""
     rows, events = log_probability_NM.shape
-    step = max(PIECE // rows, 256)
+    step = max(piece_size(torch.device(device)) // rows, 256)
     for begin in range(0, events, step):
         part = log_probability_NM[:, begin : begin + step]
         piece = part if isinstance(part, Tensor) else torch.from_numpy(np.array(part, dtype=np.float64))

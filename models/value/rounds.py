@@ -12,8 +12,9 @@ from models.value.cells import flat_cells
 from models.value.collective import Collective, whole_weights
 from models.value.fit import fit_pieces
 from models.value.fitted import compute_values, fit_new
+from models.value.pieces import Index
 from models.value.round import BASELINE_UID, Round
-from models.value.table import Index, Table
+from models.value.table import Table
 from models.value.values import Fitted, Values
 
 

@@ -1,12 +1,14 @@
 """What rows say of events, as probabilities relative to each event's largest, read in pieces.
 
 Invariants: row 0 is the baseline; every other row's probability is at least FLOOR of the baseline's, whichever rows it
-is mixed with; nothing underflows; pieces are small, whatever the matrix; what fits into KEPT_BYTES is read once.
+is mixed with; nothing underflows; pieces are small, whatever the matrix; what fits into the device's room is computed
+once; what was read is counted.
 
-Legend: N rows (the baseline first), M events, K some rows, m events of one piece.
+Legend: N rows (the baseline first), M events, K some rows, m events of one piece, D blocks, C blocks of a piece.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from math import log
 from typing import Any
 
 import numpy as np
@@ -14,54 +16,22 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from models.value.blocks import Blocks
 from models.value.cells import Span
 from models.value.errors import RoundError
 from models.value.events import Events
+from models.value.pieces import Index, Pieces, Reads, kept_bytes, piece_size
 
 FLOOR = 1e-12
 """A row's probability of an event is at least this part of the baseline's: a miss costs 40 bits more than it."""
 LEAST = 1e-140
 """Below this part of an event's largest probability (465 bits) nothing is told apart: squares of ratios stay finite."""
-PIECE = 2**20
-"""Probabilities in a piece: 8 MB stay near a core, and memory that is freed is used again."""
-KEPT_BYTES = 2**30
-"""Memory that one set of probabilities may take; larger ones are computed again in every pass."""
+RUN = 64
+"""Events that follow each other in the source are copied as runs where they are so many on average: at half the time
+of taking them one by one."""
 
 LEAD = -1
 """Stands for the lead among the rows of `Table.pieces`."""
-
-Index = NDArray[np.intp]
-
-
-class Pieces:
-    """Rows on events as tensors [K, m] of float64, end to end, as often as asked. `read(index)` yields some rows."""
-
-    def __init__(self, read: Callable[[Index | None], Iterator[Tensor]], rows: int, events: int) -> None:
-        self._read = read
-        self.rows = rows
-        self.events = events
-
-    def __iter__(self) -> Iterator[Tensor]:
-        return self._read(None)
-
-    def select(self, index: Index) -> "Pieces":
-        """Some of the rows, kept in memory where there is room for them."""
-        if index.size * self.events * 8 > KEPT_BYTES:
-            return Pieces(lambda more: self._read(index if more is None else index[more]), index.size, self.events)
-        return keep(list(self._read(index)))
-
-    def thin(self, step: int) -> "Pieces":
-        """Every `step`-th event of each piece."""
-        return keep([piece[:, ::step].clone() for piece in self])
-
-
-def keep(pieces: Sequence[Tensor]) -> Pieces:
-    """Pieces that are in memory."""
-
-    def read(index: Index | None) -> Iterator[Tensor]:
-        return iter(pieces) if index is None else (piece[torch.from_numpy(index).to(piece.device)] for piece in pieces)
-
-    return Pieces(read, len(pieces[0]), sum(piece.shape[1] for piece in pieces))
 
 
 class Table:
@@ -77,22 +47,35 @@ class Table:
     ) -> None:
         self.events = events.ordered()
         self.device = torch.device(device)
-        self.rows = 1 + log_probability_NM.shape[0]
-        self.size = events.stratum_M.size
-        self._source, self._order_M = log_probability_NM, events.order_M
+        self.rows = 1 + int(log_probability_NM.shape[0])
+        self.size = int(events.stratum_M.size)
+        self.blocks = Blocks(self.events, self.device)
+        self.reads = Reads()
+        self.piece = piece_size(self.device)
+        self._room = kept_bytes(self.device)
+        host = isinstance(log_probability_NM, Tensor) and log_probability_NM.device.type == "cpu"
+        self._source, self._order_M = log_probability_NM.numpy() if host else log_probability_NM, events.order_M
         if log_probability_NM.shape[1] != self.size:
             raise RoundError(f"the rows have {log_probability_NM.shape[1]} events, the columns {self.size}")
         self._baseline_M = self._check_baseline(log_baseline_M)
         self._top_M = torch.empty(self.size, dtype=torch.float64, device=self.device)
-        room = self.rows * self.size * 8 <= KEPT_BYTES
+        room = self.rows * self.size * 8 <= self._room
         self._kept = torch.empty(self.rows, self.size, dtype=torch.float64, device=self.device) if room else None
-        for begin, end in _cut([(0, self.size)], self.rows):
-            log_probability = self._read(None, begin, end)
-            if not bool((log_probability <= 1e-6).all()):
-                raise RoundError("a log-probability is above 0 or not a number")
-            self._top_M[begin:end] = log_probability.amax(dim=0)
+        for begin, end in self._cut([(0, self.size)], self.rows):
+            part = self._read(slice(None), begin, end)
+            baseline_m = self._baseline_M[begin:end]
+            top_m = torch.maximum(part.amax(dim=0), baseline_m) if len(part) else baseline_m
+            self._top_M[begin:end] = top_m
             if self._kept is not None:
-                self._kept[:, begin:end] = self._relative(log_probability, begin, end)
+                self._kept[0, begin:end] = self._baseline(begin, end)
+                self._relative(part, begin, end, self._kept[1:, begin:end])
+        if not bool((self._top_M <= 1e-6).all()):
+            raise RoundError("a log-probability is above 0 or not a number")
+
+    @property
+    def passes(self) -> float:
+        """How many times all probabilities were taken in hand, some of them more often than others."""
+        return self.reads.probabilities / (self.rows * self.size)
 
     def walk(
         self, spans: Sequence[Span], rows: Index | None = None, lead_M: Tensor | None = None
@@ -101,10 +84,17 @@ class Table:
 
         Before the rows, where given, one that is told by event of the table: a mixture.
         """
+        at = None if rows is None else torch.from_numpy(rows).to(self.device)
         count = (self.rows if rows is None else rows.size) + (lead_M is not None)
-        for begin, end in _cut(spans, count):
-            piece = self._piece(rows, begin, end)
-            yield begin, end, piece if lead_M is None else torch.cat([lead_M[None, begin:end], piece])
+        for begin, end in self._cut(spans, count):
+            self.reads.probabilities += count * (end - begin)
+            if lead_M is None:
+                yield begin, end, self._piece(rows, at, begin, end)
+                continue
+            piece = torch.empty(count, end - begin, dtype=torch.float64, device=self.device)
+            piece[0] = lead_M[begin:end]
+            self._piece(rows, at, begin, end, piece[1:])
+            yield begin, end, piece
 
     def pieces(self, spans: Sequence[Span], rows: Index | None = None, lead_M: Tensor | None = None) -> Pieces:
         """What `walk` yields, as often as asked, and of some rows alone (index 0 is the lead where there is one)."""
@@ -120,7 +110,8 @@ class Table:
             for _, _, piece in self.walk(spans, None if every else part, lead_M if leads else None):
                 yield piece
 
-        return Pieces(read, own.size, sum(end - begin for begin, end in spans))
+        events = sum(end - begin for begin, end in spans)
+        return Pieces(read, own.size, events, self.device, self.reads, self._room)
 
     def mixture(self, weights_K: NDArray[np.float64], rows: Index, spans: Sequence[Span]) -> Tensor:
         """Relative probability of a mixture of rows by event of the table, told on the spans only."""
@@ -131,36 +122,49 @@ class Table:
             mixture_M[begin:end] = weights @ piece
         return mixture_M
 
-    def _piece(self, rows: Index | None, begin: int, end: int) -> Tensor:
-        if self._kept is None:
-            return self._relative(self._read(rows, begin, end), begin, end)
-        part = self._kept[:, begin:end]
-        return part if rows is None else part[torch.from_numpy(rows).to(self.device)]
+    def _piece(self, rows: Index | None, at: Tensor | None, begin: int, end: int, into: Tensor | None = None) -> Tensor:
+        """All rows, or some of them (`rows` and `at` are the same; the baseline first), at some events; written where
+        told."""
+        if self._kept is not None:
+            part = self._kept[:, begin:end]
+            if at is not None:
+                return torch.index_select(part, 0, at) if into is None else torch.index_select(part, 0, at, out=into)
+            return part if into is None else into.copy_(part)
+        wanted = np.arange(1, self.rows) if rows is None else rows[rows > 0]
+        count = self.rows if rows is None else rows.size
+        piece = torch.empty(count, end - begin, dtype=torch.float64, device=self.device) if into is None else into
+        piece[: count - wanted.size] = self._baseline(begin, end)
+        part = self._read(slice(None) if rows is None else wanted - 1, begin, end)
+        self._relative(part, begin, end, piece[count - wanted.size :])
+        return piece
 
-    def _read(self, rows: Index | None, begin: int, end: int) -> Tensor:
-        """Floored natural logs of rows (None: all), baseline as row 0, at some events of the order."""
+    def _read(self, wanted: slice | Index, begin: int, end: int) -> Tensor:
+        """Natural logs of some of the source's rows at some events of the order, as the source has them."""
         order_m = self._order_M[begin:end]
         low, high = int(order_m.min()), int(order_m.max()) + 1
-        wanted = slice(None) if rows is None else rows[rows > 0] - 1
-        part = self._source[wanted, low:high]
-        if high - low != end - begin or (np.diff(order_m) != 1).any():
-            at = order_m - low
-            is_tensor = isinstance(part, Tensor)
-            part = part[:, torch.from_numpy(at).to(part.device)] if is_tensor else np.take(part, at, axis=1)
-        part = part if isinstance(part, Tensor) else torch.from_numpy(np.array(part, dtype=np.float64))
-        part = part.to(self.device, torch.float64)
-        baseline_m = self._baseline_M[begin:end]
-        floored = torch.maximum(part, baseline_m + float(np.log(FLOOR)))
-        if rows is None:
-            return torch.cat([baseline_m[None], floored])
-        if (rows > 0).all():
-            return floored
-        whole = baseline_m.repeat(rows.size, 1)
-        whole[torch.from_numpy(rows > 0).to(self.device)] = floored
-        return whole
+        if isinstance(self._source, Tensor):
+            part: Tensor = self._source[wanted, low:high]
+            return part.index_select(1, torch.from_numpy(order_m - low).to(part.device))
+        runs = np.split(order_m, np.flatnonzero(np.diff(order_m) != 1) + 1)
+        if RUN * len(runs) <= order_m.size:
+            taken = np.concatenate([self._source[:, run[0] : run[-1] + 1][wanted] for run in runs], axis=1)
+        else:
+            taken = np.take(self._source[wanted, low:high], order_m - low, axis=1)
+        return torch.from_numpy(taken).to(self.device)
 
-    def _relative(self, log_probability: Tensor, begin: int, end: int) -> Tensor:
-        return log_probability.sub_(self._top_M[begin:end]).exp_().clamp_(min=LEAST)
+    def _relative(self, part: Tensor, begin: int, end: int, into: Tensor) -> None:
+        """Write what rows' natural logs [K, m] are relative to the events' largest, above the floor."""
+        if not len(part):
+            return
+        top_m, baseline_m = self._top_M[begin:end], self._baseline_M[begin:end]
+        lowest_m = part.amin(dim=0).to(torch.float64)
+        into.copy_(part).sub_(top_m).exp_()
+        floor_m = (baseline_m + log(FLOOR) - top_m).exp_().clamp_(min=LEAST)
+        if bool((lowest_m - top_m < floor_m.log()).any()):
+            torch.maximum(into, floor_m, out=into)
+
+    def _baseline(self, begin: int, end: int) -> Tensor:
+        return (self._baseline_M[begin:end] - self._top_M[begin:end]).exp_().clamp_(min=LEAST)
 
     def _check_baseline(self, log_baseline_M: Any) -> Tensor:
         baseline = torch.as_tensor(log_baseline_M)
@@ -173,10 +177,9 @@ class Table:
             raise RoundError(f"the baseline gives no probability to event {event} ({len(hopeless)} such)")
         return baseline
 
-
-def _cut(spans: Sequence[Span], rows: int) -> Iterator[Span]:
-    """Spans in pieces of at most PIECE probabilities."""
-    step = max(PIECE // max(rows, 1), 256)
-    for begin, end in spans:
-        for first in range(begin, end, step):
-            yield first, min(first + step, end)
+    def _cut(self, spans: Sequence[Span], rows: int) -> Iterator[Span]:
+        """Spans in pieces of at most so many probabilities."""
+        step = max(self.piece // max(rows, 1), 256)
+        for begin, end in spans:
+            for first in range(begin, end, step):
+                yield first, min(first + step, end)

@@ -5,7 +5,8 @@ from hypothesis import strategies as st
 
 from models.value.errors import RoundError
 from models.value.events import make_events
-from models.value.fit import TOLERANCE, certificate, fit_mixture, fit_pieces, minimise_nonnegative
+from models.value.fit import TOLERANCE, certificate, fit_mixture, fit_pieces
+from models.value.quadratic import minimise_nonnegative
 from models.value.table import FLOOR, Table
 
 

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import models.value.table
+import models.value.pieces
 from models.value import (
     exact_shapley,
     fisher,
@@ -160,8 +160,8 @@ def test_what_does_not_fit_into_memory_gives_the_same(measure, monkeypatch, tmp_
     columns = {"stratum_M": np.arange(5000) // 2500, "block_M": np.arange(5000) // 50}
     whole = measure(rows_NM.astype(np.float32), baseline_M, **columns)
     np.save(tmp_path / "rows.npy", rows_NM.astype(np.float32))
-    monkeypatch.setattr(models.value.table, "KEPT_BYTES", 2**15)
-    monkeypatch.setattr(models.value.table, "PIECE", 2**11)
+    monkeypatch.setattr(models.value.pieces, "KEPT_BYTES", 2**15)
+    monkeypatch.setattr(models.value.pieces, "PIECE", 2**11)
     mapped = measure(np.load(tmp_path / "rows.npy", mmap_mode="r"), baseline_M, **columns)
     np.testing.assert_allclose(mapped.bits_N, whole.bits_N, atol=1e-5)
     np.testing.assert_allclose(mapped.se_N, whole.se_N, atol=1e-5)

@@ -37,8 +37,12 @@ def actor_class(plain: type) -> Any:
 def start_actor(plain: type, *arguments: Any, name: str, gpus: float = 0, threads: int = 1) -> Handle:
     """Start a host or a validator that lives as long as the driver. Returns at once; the first ping tells."""
     options = {"name": name, "num_cpus": 0, "num_gpus": gpus, "max_restarts": -1, "max_task_retries": 0}
-    environment = {"env_vars": {"OMP_NUM_THREADS": str(threads), "TOKENIZERS_PARALLELISM": "false"}}
-    return actor_class(plain).options(**options, runtime_env=environment).remote(*arguments)
+    own = {
+        "OMP_NUM_THREADS": str(threads),
+        "RAYON_NUM_THREADS": str(threads),
+        "TOKENIZERS_PARALLELISM": str(threads > 1).lower(),
+    }
+    return actor_class(plain).options(**options, runtime_env={"env_vars": own}).remote(*arguments)
 
 
 def start_keeper(plain: type, *arguments: Any, namespace: str) -> Handle:

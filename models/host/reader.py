@@ -71,8 +71,8 @@ class Reading:
 class Reader(Protocol):
     """Text to tokens, and tokens to the bytes they spell."""
 
-    def read(self, texts: Sequence[bytes]) -> Reading:
-        """Every window as tokens."""
+    def read(self, texts: Sequence[bytes], before: int = 0) -> Reading:
+        """Every window as tokens. `before`: how many came before them, for what is said of one."""
         ...
 
     def begin(self, text: bytes) -> tuple[npt.NDArray[np.int32], bytes]:
@@ -87,7 +87,7 @@ class Reader(Protocol):
 class ByteReader:
     """A vocabulary of the 256 bytes: the first byte of a window is its context."""
 
-    def read(self, texts: Sequence[bytes]) -> Reading:
+    def read(self, texts: Sequence[bytes], before: int = 0) -> Reading:
         """Every byte a token."""
         length_W = np.array([len(text) for text in texts], np.int64)
         start_W = np.concatenate([[0], np.cumsum(length_W)])
@@ -133,9 +133,9 @@ class TokenReader:
         """One more than the largest id."""
         return len(self._length_V)
 
-    def read(self, texts: Sequence[bytes]) -> Reading:
+    def read(self, texts: Sequence[bytes], before: int = 0) -> Reading:
         """Every window as tokens. Raises TextError where one is not UTF-8, ModelRefused `lossy_tokenizer`."""
-        pieces = [piece for first in range(0, len(texts), BATCH_TEXTS) for piece in self._read(texts, first)]
+        pieces = [piece for first in range(0, len(texts), BATCH_TEXTS) for piece in self._read(texts, first, before)]
         start_W = np.concatenate([[0], np.cumsum([len(piece.tokens) for piece in pieces], dtype=np.int64)])
         if not pieces:
             return Reading(np.zeros(0, np.int32), np.zeros(0, np.int32), start_W, np.zeros(0, np.float32))
@@ -151,10 +151,10 @@ class TokenReader:
         """What each token spells, by id."""
         return [self._spelling.plain(token) for token in range(self.tokens)]
 
-    def _read(self, texts: Sequence[bytes], first: int) -> Iterator[Piece]:
+    def _read(self, texts: Sequence[bytes], first: int, before: int) -> Iterator[Piece]:
         bounds = [whole_characters(text) for text in texts[first : first + BATCH_TEXTS]]
         whole = [text[begin:end] for text, (begin, end) in zip(texts[first:], bounds, strict=False)]
-        decoded = [decode(text, first + index) for index, text in enumerate(whole)]
+        decoded = [decode(text, before + first + index) for index, text in enumerate(whole)]
         encodings = guarded(lambda: self._tokenizer.encode_batch_fast(decoded, add_special_tokens=False))
         for text, string, (begin, _), encoding in zip(whole, decoded, bounds, encodings, strict=True):
             yield self._place(self._spell(text, string, encoding.ids), begin)

@@ -8,7 +8,10 @@ A text longer than a model's context is read in overlapping windows of tokens, e
 half of the context (stride = context // 2). W texts, C tokens or cuts of all of them, G models that speak together.
 """
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import pairwise
 from typing import TypeVar
 
 import numpy as np
@@ -20,7 +23,8 @@ from models.faults import is_exhaustion, memory_of
 from models.host.batches import Span, cut_spans, next_batch, pad, places
 from models.host.device import free_bytes
 from models.host.hosted import Hosted
-from models.text.align import Scores
+from models.host.reader import Reading
+from models.text.align import Scores, join_scores
 
 CPU_BATCH_TOKENS = 2048
 """Quickest on a CPU, as measured: what a layer works on stays in its caches."""
@@ -32,6 +36,9 @@ CPU_LEAST_TOKENS = 512
 DEVICE_LEAST_OPERATIONS = 1 << 41
 """So small a batch is not cut for its padding. On an accelerator a model takes as long to launch whatever its batch:
 what is over before the next is launched would only be launched more often."""
+TOKEN_BYTES = 4
+"""Of text, about. A tokenizer needed 1 to 2.7 µs for one on a CPU's core; at 10^15 operations a second a model of a
+billion parameters scores one in 2."""
 MEMORY_SHARE = 0.5
 """Of an accelerator's free memory, what a batch may fill: the rest is for logits and for what is cut in pieces."""
 
@@ -54,10 +61,45 @@ def score_together(
     hosted: Hosted, texts: Sequence[bytes], *, batch_tokens: int | None = None, stride: int | None = None
 ) -> list[Scores]:
     """As `score_windows`, of each of the models that speak."""
-    reading = hosted.reader.read(texts)
     stride = min(max(1, stride or hosted.context_tokens // 2), hosted.context_tokens)
-    spans = cut_spans(reading.start_W, hosted.context_tokens, stride)
-    return [reading.scores(row_C) for row_C in score_spans(hosted, reading.token_C, spans, batch_tokens)]
+    parts = []
+    for reading in read_ahead(hosted, texts):
+        spans = cut_spans(reading.start_W, hosted.context_tokens, stride)
+        rows_GC = score_spans(hosted, reading.token_C, spans, batch_tokens)
+        parts.append([reading.scores(row_C) for row_C in rows_GC])
+    return [join_scores(own) for own in zip(*parts, strict=True)]
+
+
+def read_ahead(hosted: Hosted, texts: Sequence[bytes]) -> Iterator[Reading]:
+    """The texts as tokens: on an accelerator in parts, each of which is read while the one before is scored."""
+    cuts = cut_parts([len(text) for text in texts], part_bytes(hosted))
+    if len(cuts) == 1:
+        yield hosted.reader.read(texts)
+        return
+    with ThreadPoolExecutor(1) as ahead:
+        waiting: Future[Reading] | None = None
+        for first, last in cuts:
+            following = ahead.submit(hosted.reader.read, texts[first:last], first)
+            if waiting is not None:
+                yield waiting.result()
+            waiting = following
+        if waiting is not None:
+            yield waiting.result()
+
+
+def cut_parts(lengths: Sequence[int], most_bytes: float) -> list[tuple[int, int]]:
+    """First and last (exclusive) texts of parts that each hold about so many bytes; one part where there is no text."""
+    part_W = (np.cumsum(lengths) - lengths) // most_bytes if len(lengths) else np.zeros(0)
+    cuts = [0, *(np.flatnonzero(np.diff(part_W)) + 1).tolist(), len(lengths)]
+    return list(pairwise(cuts))
+
+
+def part_bytes(hosted: Hosted) -> float:
+    """How much text is as much as a batch holds; on a CPU all: what reads ahead would take it from what scores."""
+    if hosted.model.device.type == "cpu":
+        return math.inf
+    tokens = max(hosted.batch_tokens or DEVICE_BATCH_TOKENS, least_tokens(hosted))
+    return TOKEN_BYTES * max(1, tokens // hosted.count)
 
 
 def score_spans(

@@ -1,13 +1,16 @@
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
-from models.errors import ModelRefused
+from models.errors import ModelRefused, TextError
+from models.host import score
 from models.host.architectures import KINDS as ARCHITECTURES
 from models.host.architectures import Architecture, build_model
 from models.host.folders import save_model
 from models.host.hosted import Hosted, load_hosted
-from models.host.score import score_windows
+from models.host.score import cut_parts, score_windows
 from models.text.align import Scores, align, byte_scores
 
 MULTIBYTE = "naïve café — 漢字かな交じり文, €5 and ½ of 😀😀 é\n"
@@ -82,6 +85,28 @@ def test_cuts_ascend_and_the_first_is_context_alone(hosted, kind):
         assert not len(cuts) or (cuts[0] >= 0 and cuts[-1] <= len(text))
     filled = scores.start_W[:-1][np.diff(scores.start_W) > 0]
     assert not scores.log_probability_C[filled].any()
+
+
+@pytest.mark.parametrize("kind", ["bytes", "byte_bpe"])
+@pytest.mark.parametrize("most_bytes", [1, 90, 10_000])
+def test_what_is_read_ahead_in_parts_is_scored_as_at_once(hosted, kind, most_bytes, monkeypatch):
+    together = score_windows(hosted[kind], TEXTS)
+    monkeypatch.setattr(score, "part_bytes", lambda hosted: most_bytes)
+    assert_same(score_windows(hosted[kind], TEXTS), together)
+    assert len(score_windows(hosted[kind], []).cut_C) == 0
+
+
+def test_a_text_of_a_later_part_that_is_wrong_is_named(hosted, monkeypatch):
+    monkeypatch.setattr(score, "part_bytes", lambda hosted: 1)
+    with pytest.raises(TextError, match="window 2 is not UTF-8 at byte 3"):
+        score_windows(hosted["byte_bpe"], [b"fine", b"as well", b"not\xff\xff\xff\xffthis"])
+
+
+@given(lengths=st.lists(st.integers(0, 30), max_size=20), most_bytes=st.integers(1, 50))
+def test_parts_hold_every_text_and_no_more_than_they_should(lengths, most_bytes):
+    parts = cut_parts(lengths, most_bytes)
+    assert [text for first, last in parts for text in range(first, last)] == list(range(len(lengths)))
+    assert all(sum(lengths[first : last - 1]) < most_bytes for first, last in parts if last > first)
 
 
 def test_models_of_unlike_tokenizers_are_valued_on_common_segments(hosted):

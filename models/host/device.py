@@ -48,10 +48,10 @@ def open_device(wanted: str, gpus: float = 0.0) -> str:
 
 def free_bytes(device: torch.device) -> int:
     """What this process may still allocate on a GPU: of what is free there, and of its own share."""
-    free, total = torch.cuda.mem_get_info(device)
-    allocated = torch.cuda.memory_allocated(device)
-    share = int(torch.cuda.get_per_process_memory_fraction(device) * total)
-    return min(free + torch.cuda.memory_reserved(device), share) - allocated
+    index = torch.cuda.current_device() if device.index is None else device.index
+    free, total = torch.cuda.mem_get_info(index)
+    share = int(torch.cuda.get_per_process_memory_fraction(index) * total)
+    return min(free + torch.cuda.memory_reserved(index), share) - torch.cuda.memory_allocated(index)
 
 
 class Watched:

@@ -3,6 +3,7 @@
 What bounds it: the model's products, which both do in the same library. lm-eval computes log-probabilities of the whole
 vocabulary at every padded position of a batch, 128,256 numbers each, and reads them again for the likeliest token; and
 waits for the device twice a window. Both are timed from text to sums; lm-eval at the quickest of several batch sizes.
+In 16 bits lm-eval also takes logarithms and sums of a window in 16 bits, which is most of what both are apart then.
 Where lm-eval is not installed, what its back end does is done by `lm_eval_backend`, and the record says so.
 
 Run: `python -m benchmarks.gpu.against_lm_eval [--device cuda] [--tiny] [--out FOLDER] [--seconds N]`.

@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch.nn import functional
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
@@ -67,6 +68,16 @@ def body_compiled(hosted: Hosted) -> Hosted:
     head = chunked_head(twin)
     assert head is not None, "presets tell body and output apart"
     return replace(hosted, model=twin, head=head)
+
+
+def by_cudnn(hosted: Hosted) -> Hosted:
+    """Attention by cuDNN where it has a kernel for it, else as before."""
+
+    def hidden(token_BT: torch.Tensor) -> torch.Tensor:
+        with sdpa_kernel([SDPBackend.CUDNN_ATTENTION, SDPBackend.FLASH_ATTENTION], set_priority=True):
+            return hosted.head.hidden(token_BT)
+
+    return other(hosted, hidden_by=hidden)
 
 
 def graphed(hosted: Hosted) -> Hosted:

@@ -32,6 +32,7 @@ from models.faults import is_device_fault
 RESULTS = Path(__file__).parents[1] / "results"
 SECONDS = 540.0
 """For everything, so that ten minutes are enough."""
+NOT_COMPILED = "nothing is compiled: there is no C compiler, or for a CPU no C++ compiler"
 LONG_S = 1.0
 """A first call that takes longer is a price."""
 TINY_MATRIX, TINY_COPY_BYTES = 128, 1 << 20
@@ -68,8 +69,14 @@ class Run:
 
     @property
     def compiles(self) -> bool:
-        """Whether torch.compile is tried: it needs a C++ compiler and more time than a test has."""
-        return not self.tiny and any(shutil.which(name) for name in ("c++", "g++", "clang++"))
+        """Whether torch.compile is tried: it needs more time than a test has, and a compiler."""
+        if self.tiny:
+            return False
+        wanted = ("c++", "g++", "clang++") if self.device.type == "cpu" else ("cc", "gcc", "clang")
+        found = any(shutil.which(name) for name in wanted)
+        if not found and NOT_COMPILED not in self.messages:
+            self.note(NOT_COMPILED)
+        return found
 
     @cached_property
     def path(self) -> Path:
@@ -212,7 +219,7 @@ def compact(line: Line) -> str:
     shares = [f"{share:.1%}" for share in (line.mfu, line.bandwidth) if share]
     ratio = [] if line.ratio is None else [f"×{line.ratio.median:.2f} ({line.ratio.least:.2f}-{line.ratio.most:.2f})"]
     memory = [quantity(line.memory_bytes, "B")] if line.memory_bytes else []
-    return " | ".join([setting, f"{quantity(line.units_s, '')}/s", *shares, *ratio, *memory, *line.messages[:2]])
+    return " | ".join([setting, f"{quantity(line.units_s, '')}/s", *shares, *ratio, *memory, *line.messages[:1]])
 
 
 def main(name: str, measure: Callable[[Run], None], about: str | None) -> None:

@@ -22,6 +22,7 @@ import torch
 from actors.member import MemberJob, RoundReceipt, contribute
 from actors.miner import Job, make_version
 from actors.round_wire import WeighAnswer, WeighRequest, sign_weighed
+from actors.spans import Span, Spans
 from actors.teacher import Lesson, LessonReceipt, write_lesson
 from actors.weigher import weigh
 from actors.wire import Answer, Query, Said, WireError, check_query, sign_answer
@@ -90,6 +91,7 @@ class ScoreReceipt:
         apart: why several versions were answered for one by one; empty where they were not.
         host: which host answered.
         notes: what a person should know of its memory.
+        spans: what took how long.
     """
 
     windows: int
@@ -98,6 +100,7 @@ class ScoreReceipt:
     apart: str = ""
     host: str = ""
     notes: tuple[str, ...] = ()
+    spans: tuple[Span, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -138,28 +141,31 @@ class Host:
             StoreError, ModelRefused, TextError, MemoryFull: a version cannot be loaded, or cannot read the text.
             DeviceLost: the GPU is gone, or failed.
         """
-        began = time.perf_counter()
-        for query in queries:
-            check_query(query, genesis=self._settings.genesis)
-        if len({query.panel for query in queries}) > 1:
-            raise WireError("the queries are of different panels, and a network has one")
-        texts = [
-            text.tobytes() for part in request.parts for text in queries[part.query].text_WT[part.first : part.last]
-        ]
-        with self._watched.watching():
+        spans = Spans()
+        with spans.taken("check"):
+            for query in queries:
+                check_query(query, genesis=self._settings.genesis)
+            if len({query.panel for query in queries}) > 1:
+                raise WireError("the queries are of different panels, and a network has one")
+            texts = [
+                text.tobytes() for part in request.parts for text in queries[part.query].text_WT[part.first : part.last]
+            ]
+        with spans.taken("score"), self._watched.watching():
             spoken = self._speak(request.versions, queries[0].panel, texts)
-        answers = [
-            answer
-            for version, wallet, own in zip(request.versions, request.wallets, spoken.said, strict=True)
-            for answer in self._sign(version, wallet, request.parts, queries, own)
-        ]
+        with spans.taken("sign"):
+            answers = [
+                answer
+                for version, wallet, own in zip(request.versions, request.wallets, spoken.said, strict=True)
+                for answer in self._sign(version, wallet, request.parts, queries, own)
+            ]
         receipt = ScoreReceipt(
             windows=len(texts),
-            seconds=time.perf_counter() - began,
+            seconds=spans[-1].ended_s - spans[0].began_s,
             size_bytes=spoken.size_bytes,
             apart=spoken.apart,
             host=self._settings.name,
             notes=tuple(spoken.notes),
+            spans=tuple(spans),
         )
         return receipt, answers
 

@@ -21,6 +21,7 @@ from ray.exceptions import RayActorError, RayError, RayTaskError
 
 from actors.dispatch import QUARANTINE, Ask, Dispatcher, Failure, Task
 from actors.seam import Handle, Reference
+from actors.spans import Span, Spans
 from models.errors import DeviceLost
 
 POLL_S = 0.5
@@ -32,11 +33,14 @@ PING_DEADLINE_S = 10.0
 
 @dataclass
 class Round:
-    """What a run of tasks brought: for each answered task its receipt and its references, for each lost key why."""
+    """What a run of tasks brought: for each answered task its receipt and its references, for each lost key why; and
+    when the pool sent, waited and took answers in.
+    """
 
     receipts: dict[Task, Any] = field(default_factory=dict)
     payloads: dict[Task, tuple[Reference, ...]] = field(default_factory=dict)
     failures: dict[bytes, Failure] = field(default_factory=dict)
+    spans: list[Span] = field(default_factory=list)
 
 
 Send = Callable[[Handle, Task], Sequence[Reference]]
@@ -78,8 +82,9 @@ class Pool:
         flight = _Flight(dispatcher, self._handle, send, task_deadline_s, self._down)
         end = time.monotonic() + deadline_s
         while not dispatcher.done:
-            while (ask := dispatcher.next_ask()) is not None:
-                flight.send(ask)
+            with flight.spans.taken("send"):
+                while (ask := dispatcher.next_ask()) is not None:
+                    flight.send(ask)
             if time.monotonic() > end:
                 dispatcher.end(f"the {deadline_s:g} s for all answers were over")
                 break
@@ -92,6 +97,7 @@ class Pool:
             {task: receipt for task, (receipt, _) in flight.landed.items() if task in kept},
             {task: payload for task, (_, payload) in flight.landed.items() if task in kept},
             dispatcher.failures,
+            flight.spans,
         )
 
     def _handle(self, host: str) -> Handle:
@@ -111,6 +117,7 @@ class _Flight:
         task_deadline_s: float,
         down: dict[str, int],
     ) -> None:
+        self.spans = Spans()
         self.landed: dict[Task, tuple[Any, tuple[Reference, ...]]] = {}
         self._dispatcher = dispatcher
         self._handle = handle
@@ -137,11 +144,13 @@ class _Flight:
         if not waiting:
             time.sleep(timeout_s)
             return
-        ready, _ = ray.wait(waiting, num_returns=1, timeout=timeout_s)
+        with self.spans.taken("wait"):
+            ready, _ = ray.wait(waiting, num_returns=1, timeout=timeout_s)
         if ready:
-            more, _ = ray.wait(waiting, num_returns=len(waiting), timeout=0)
-            for reference in {*ready, *more}:
-                self._report(reference)
+            with self.spans.taken("receive"):
+                more, _ = ray.wait(waiting, num_returns=len(waiting), timeout=0)
+                for reference in {*ready, *more}:
+                    self._report(reference)
         for reference, (host, asked) in list(self._pings.items()):
             if time.monotonic() - asked > PING_DEADLINE_S:
                 del self._pings[reference]

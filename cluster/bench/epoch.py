@@ -13,8 +13,9 @@ Invariants: the phase is `cluster.questions`' own, with real validators, pool an
 values what it has read; both sides have run before either is timed, then run in turns; they must say the same.
 """
 
+import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +26,11 @@ import torch
 from actors.answers import gather
 from actors.keeper import View
 from actors.rows import rows_to_ask
+from actors.spans import Span, Spans
 from actors.validator import Validator
 from actors.wire import Answer, Query, Said
 from cluster.bench.network import EPOCH, VALIDATORS, Setup, opened
+from cluster.bench.trace import share_of, write_spans
 from cluster.calls import ask_each
 from cluster.errors import ClusterError
 from cluster.questions import ask_versions, draw
@@ -37,6 +40,7 @@ from models.bench.ceilings import Ceilings
 from models.bench.cost import Cost, forward_cost, size_of
 from models.bench.line import Line, Setting, make_line
 from models.bench.timing import spread_of, time_pairs
+from models.bench.words import bound_sentence
 from models.host.hosted import Hosted
 from models.host.library import Library
 from models.host.next_byte import next_byte_together
@@ -53,18 +57,43 @@ TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 0.25}
 class ReadingValidator(Validator):
     """A validator that reads answers as `value` does, and stops there."""
 
-    def read(self, epoch: int, failures: Mapping[bytes, str], *answers: Sequence[Answer]) -> dict[bytes, str]:
-        """Check and join every answer to its query; why versions have none, by manifest."""
-        state = self._chain.state
-        _, lost = gather(
-            rows_to_ask(state, self._chain.genesis.panel),
-            [answer for batch in answers for answer in batch],
-            self.draw(epoch),
-            owners={neuron.uid: neuron.hotkey for neuron in state.neurons()},
-            operator=self._chain.genesis.keeper,
-            failures=failures,
-        )
-        return lost
+    def read(
+        self, epoch: int, failures: Mapping[bytes, str], *answers: Sequence[Answer]
+    ) -> tuple[dict[bytes, str], Spans]:
+        """Check and join every answer to its query; why versions have none, by manifest, and what took how long."""
+        state, spans = self._chain.state, Spans()
+        with spans.taken("draw"):
+            query = self.draw(epoch)
+        with spans.taken("check"):
+            _, lost = gather(
+                rows_to_ask(state, self._chain.genesis.panel),
+                [answer for batch in answers for answer in batch],
+                query,
+                owners={neuron.uid: neuron.hotkey for neuron in state.neurons()},
+                operator=self._chain.genesis.keeper,
+                failures=failures,
+            )
+        return lost, spans
+
+
+@dataclass
+class Phase:
+    """A query phase that has run: what came of it, and what every process did meanwhile, by its name."""
+
+    work: Work
+    rows: dict[str, list[Span]]
+
+    def message(self) -> str:
+        """Where the phase's time went."""
+        driver = self.rows["driver"]
+        seconds = driver[-1].ended_s - driver[0].began_s
+        said = [f"{name} {share_of(driver, name, seconds):.1%}" for name in ("draw", "ask", "read")]
+        hosts = [
+            f"{name} computes {share_of(spans, 'score', seconds):.1%} of it"
+            for name, spans in self.rows.items()
+            if name.startswith("host")
+        ]
+        return "; ".join([", ".join(said) + " of the phase", *hosts])
 
 
 def measure_epoch(
@@ -75,7 +104,7 @@ def measure_epoch(
     window_bytes: int,
     panels: Sequence[Panel],
     hosts: Sequence[int],
-    threads: int,
+    threads: int = 0,
     repeats: int,
     device: str,
     ceilings: Mapping[str, Ceilings],
@@ -88,39 +117,48 @@ def measure_epoch(
         preset: a preset, or a model's folder.
         peers: versions that answer.
         windows: of each of two validators; of `window_bytes`.
-        threads: of each host; the loop has as many as all hosts together.
+        threads: of each host, 0: all cores among the most hosts; the loop has as many as all hosts together.
         repeats: pairs.
         device: cpu or cuda.
         ceilings: by type; those of float32 on a CPU, of bfloat16 on a GPU are needed.
+        trace: where a Chrome trace of the last phase of the first setting is written.
 
     Raises:
         ModelsError, ClusterError: as `opened`; a version did not answer; or both sides do not say the same.
     """
     dtype = torch.bfloat16 if device == "cuda" else torch.float32
+    threads = threads or max(1, (os.cpu_count() or 1) // max(hosts))
     lines: list[Line] = []
     for panel in panels:
         for count in hosts:
             setup = Setup(preset, peers, panel, windows, window_bytes, count, threads, device, dtype)
-            lines += _measure(setup, repeats, ceilings[str(dtype).removeprefix("torch.")], tell)
+            lines += _measure(setup, repeats, ceilings[str(dtype).removeprefix("torch.")], trace, tell)
+            trace = None
     return lines
 
 
-def ask_network(run: Run, view: View) -> Work:
+def ask_network(run: Run, view: View) -> Phase:
     """One query phase: draw, ask, read. Raises ClusterError where a version has no answer."""
-    work = Work(EPOCH)
-    draw(run, work)
-    ask_versions(run, work, view)
+    work, driver = Work(EPOCH), Spans()
+    with driver.taken("draw"):
+        draw(run, work)
+    with driver.taken("ask"):
+        ask_versions(run, work, view)
     lost = {key: f"{failure.reason}: {failure.sentence}" for key, failure in work.scored.failures.items()}
     answers = [payload[0] for payload in work.scored.payloads.values()]
-    read, failures = ask_each(
-        {name: run.crew.validators[name] for name in work.queries},
-        lambda name, handle: handle.read.remote(work.epoch, lost, *answers),
-        deadline_s=run.network.deadlines.validator_s,
-    )
-    reasons = [*failures.values(), *(reason for one in read.values() for reason in one.values())]
+    with driver.taken("read"):
+        read, failures = ask_each(
+            {name: run.crew.validators[name] for name in work.queries},
+            lambda name, handle: handle.read.remote(work.epoch, lost, *answers),
+            deadline_s=run.network.deadlines.validator_s,
+        )
+    reasons = [*failures.values(), *(reason for own, _ in read.values() for reason in own.values())]
     if reasons or len(read) < len(VALIDATORS):
         raise ClusterError(f"the phase is not whole: {(reasons or ['a validator asked nothing'])[0]}")
-    return work
+    rows: dict[str, list[Span]] = {"driver": driver, "driver's pool": work.scored.spans}
+    for receipt in work.scored.receipts.values():
+        rows.setdefault(receipt.host, []).extend(receipt.spans)
+    return Phase(work, dict(sorted(rows.items())) | {name: spans for name, (_, spans) in sorted(read.items())})
 
 
 class BareLoop:
@@ -147,16 +185,14 @@ class BareLoop:
         return [*next_byte_together(hosted, texts)]
 
 
-def _measure(setup: Setup, repeats: int, ceilings: Ceilings, tell: Callable[[str], None]) -> list[Line]:
-    tell(
-        f"{setup.panel}: {setup.peers} peers of {setup.model}, {len(VALIDATORS)} validators with {setup.windows} "
-        f"windows of {setup.window_bytes} bytes, {setup.hosts} hosts with {setup.threads} threads each"
-    )
+def _measure(
+    setup: Setup, repeats: int, ceilings: Ceilings, trace: Path | None, tell: Callable[[str], None]
+) -> list[Line]:
     before = torch.get_num_threads()
     with opened(setup, tell, ReadingValidator) as (run, view):
         torch.set_num_threads(setup.hosts * setup.threads)
         try:
-            work = ask_network(run, view)
+            work = ask_network(run, view).work
             plan = run.packing.plan([row.manifest for row in view.rows])
             groups = [stack.versions for own in plan.values() for stack in own.stacks]
             bare = BareLoop(Store(run.home.store), setup.device, groups, setup.panel)
@@ -164,18 +200,23 @@ def _measure(setup: Setup, repeats: int, ceilings: Ceilings, tell: Callable[[str
             difference = largest_difference(work, bare.ask(queries))
             if not difference <= TOLERANCE[setup.dtype]:
                 raise ClusterError(f"hosts and the bare loop differ by {difference:.3g} nats")
+            model = bare.library.hosted(groups[0][0]).model
+            tell(bound_sentence(_setting(setup, "either side"), _cost(setup, model), ceilings))
+            phases: list[Phase] = []
             # Both end with their results in the CPU's memory, so its clock is the right one on a GPU too.
             bare_s, phase_s = time_pairs(
                 lambda: bare.ask(queries),
-                lambda: ask_network(run, view),
+                lambda: phases.append(ask_network(run, view)),
                 torch.device("cpu"),
                 pairs=repeats,
                 warm_up=WARM_UP - 1,
             )
         finally:
             torch.set_num_threads(before)
-        model = bare.library.hosted(groups[0][0]).model
-    return _lines(setup, model, bare_s, phase_s, ceilings, f"largest difference {difference:.2g} nats")
+    if trace is not None:
+        write_spans(trace, phases[-1].rows)
+    messages = [phases[-1].message(), f"both say the same within {difference:.2g} nats"]
+    return _lines(setup, _cost(setup, model), bare_s, phase_s, ceilings, messages)
 
 
 def largest_difference(work: Work, said: Mapping[bytes, Said]) -> float:
@@ -204,11 +245,27 @@ def _values(said: Said, first: int = 0, last: int | None = None) -> "np.ndarray[
 
 
 def _lines(
-    setup: Setup, model: Any, bare_s: Sequence[float], phase_s: Sequence[float], ceilings: Ceilings, message: str
+    setup: Setup,
+    cost: Cost,
+    bare_s: Sequence[float],
+    phase_s: Sequence[float],
+    ceilings: Ceilings,
+    messages: Sequence[str],
 ) -> list[Line]:
-    rows, length = len(VALIDATORS) * setup.windows, setup.window_bytes - 1
-    cost = _cost(setup, model, rows, length)
-    setting: Setting = {
+    rows, length = _tokens(setup)
+    units = setup.peers * rows * length
+    ratio = spread_of([one / other for one, other in zip(bare_s, phase_s, strict=True)])
+    bare, phase = _setting(setup, "bare loop"), _setting(setup, "query phase")
+    return [
+        make_line(bare, "tokens", units, bare_s, cost, ceilings),
+        make_line(phase, "tokens", units, phase_s, cost, ceilings, ratio=ratio, messages=messages),
+    ]
+
+
+def _setting(setup: Setup, work: str) -> Setting:
+    rows, length = _tokens(setup)
+    return {
+        "work": work,
         "panel": setup.panel,
         "hosts": setup.hosts,
         "threads": setup.hosts * setup.threads,
@@ -216,18 +273,18 @@ def _lines(
         "windows": rows,
         "length": length,
     }
-    units = setup.peers * rows * length
-    ratio = spread_of([bare / phase for bare, phase in zip(bare_s, phase_s, strict=True)])
-    return [
-        make_line({"work": "bare loop"} | setting, "tokens", units, bare_s, cost, ceilings),
-        make_line(
-            {"work": "query phase"} | setting, "tokens", units, phase_s, cost, ceilings, ratio=ratio, messages=[message]
-        ),
-    ]
 
 
-def _cost(setup: Setup, model: Any, rows: int, length: int) -> Cost:
+def _tokens(setup: Setup) -> tuple[int, int]:
+    """Rows that each version reads, and their length: in segments all bytes but the last, in next_byte all that are
+    shown, which is one less than a window has.
+    """
+    return len(VALIDATORS) * setup.windows, setup.window_bytes - 1
+
+
+def _cost(setup: Setup, model: Any) -> Cost:
     """Logits of every position in segments, of a window's last in next_byte; each version's weights read once."""
+    rows, length = _tokens(setup)
     size, element_bytes = size_of(model), setup.dtype.itemsize
     if setup.panel == "segments":
         return forward_cost(size, rows, length, element_bytes, models=setup.peers)

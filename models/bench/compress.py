@@ -3,27 +3,33 @@
 What bounds it: bytes. Every number of the update is read once, 4 bytes each, and for every 64 of them 14 bits are
 written; the choice of the largest is all that looks at every number.
 
-Invariants: the update has a heavy tail, as real ones have; the payload is whole, with its checksum.
+Each size has two lines: the bytes that are made of an update on its device, and all that a member does, from a vector
+in main memory to a payload with its checksum there.
+
+Invariants: the update has a heavy tail, as real ones have.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
-import numpy as np
 import torch
 
 from models.bench.ceilings import Ceilings
 from models.bench.cost import Cost
 from models.bench.line import Line, make_line
-from models.bench.timing import time_work
+from models.bench.samples import sample_works
+from models.bench.words import bound_sentence
 from models.train.cohort import OuterSettings
 from models.train.compression import compress
+from models.train.encoding import encode
 from models.train.layout import Layout
-from models.train.payload import payload_bytes
+from models.train.payload import chunks_of, payload_bytes
 
 TENSOR = 1 << 22
 """Parameters of a tensor: as many tensors as are needed, and a shorter last one."""
 DEGREES = 3
 """Of freedom of Student's t, which updates are drawn from."""
+ENCODED, SENT = "encoded on the device", "sent by a member"
 
 
 def layout_with(parameters: int) -> Layout:
@@ -35,6 +41,15 @@ def layout_with(parameters: int) -> Layout:
     )
 
 
+def draw_update(count: int, device: torch.device) -> torch.Tensor:
+    """Numbers of Student's t: normal ones over the root of a mean of squares of others."""
+    generator = torch.Generator(device).manual_seed(0)
+    square_P = torch.zeros(count, device=device)
+    for _ in range(DEGREES):
+        square_P += torch.empty(count, device=device).normal_(generator=generator).square_()
+    return torch.empty(count, device=device).normal_(generator=generator).div_(square_P.div_(DEGREES).sqrt_())
+
+
 def measure_compress(
     *,
     parameters: Sequence[int],
@@ -43,17 +58,35 @@ def measure_compress(
     ceilings: Mapping[str, Ceilings],
     tell: Callable[[str], None],
 ) -> list[Line]:
-    """A line for each number of parameters; `ceilings` by dtype, those of float32."""
+    """The lines of each number of parameters.
+
+    Args:
+        ceilings: by dtype; those of float32.
+        tell: hears what bounds each size before it is measured.
+    """
     lines = []
     for count in parameters:
-        tell(f"compression of {count:,} parameters")
-        lines.append(_measure(count, device, ceilings["float32"], repeats))
+        layout, outer = layout_with(count), OuterSettings()
+        cost = Cost(0.0, 4.0 * count + payload_bytes(layout, outer.keep))
+        tell(bound_sentence({"parameters": count}, cost, ceilings["float32"]))
+        there_P = draw_update(count, device)
+        vector_P, chunks = there_P.cpu().numpy(), chunks_of(layout, outer.keep)
+        works = {
+            ENCODED: partial(encode, there_P, chunks),
+            SENT: partial(compress, vector_P, layout, outer, str(device)),
+        }
+        samples = sample_works(list(works.values()), device, repeats=repeats)
+        lines += [
+            make_line(
+                {"parameters": count, "way": way},
+                "parameters",
+                count,
+                own.seconds,
+                cost,
+                ceilings["float32"],
+                memory_bytes=own.memory_bytes,
+                energy_j=own.energy_j,
+            )
+            for way, own in zip(works, samples, strict=True)
+        ]
     return lines
-
-
-def _measure(count: int, device: torch.device, ceilings: Ceilings, repeats: int) -> Line:
-    layout, outer = layout_with(count), OuterSettings()
-    vector_P = np.random.default_rng(0).standard_t(DEGREES, count).astype(np.float32)
-    samples = time_work(lambda: compress(vector_P, layout, outer), device, repeats=repeats)
-    cost = Cost(0.0, 4.0 * count + payload_bytes(layout, outer.keep))
-    return make_line({"parameters": count}, "parameters", count, samples, cost, ceilings)

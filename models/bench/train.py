@@ -18,10 +18,11 @@ from models.bench.ceilings import Ceilings
 from models.bench.cost import size_of, training_cost
 from models.bench.line import Line, Setting, make_line
 from models.bench.presets import PRESETS, build_preset
-from models.bench.timing import time_work
+from models.bench.samples import sample_works, write_trace
+from models.bench.words import bound_sentence
 from models.host.folders import load_model
 from models.train.local import make_optimizer, take_step
-from models.train.passes import learning
+from models.train.passes import learning, memory_told
 from models.train.settings import TrainSettings
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ def measure_train(
     repeats: int,
     ceilings: Mapping[str, Ceilings],
     tell: Callable[[str], None],
+    trace: Path | None = None,
 ) -> list[Line]:
     """A line for each setting of a training step.
 
@@ -51,6 +53,8 @@ def measure_train(
         batches: rows of a step. lengths: tokens of a row.
         checkpointing: whether activations are computed again for the backward pass.
         ceilings: of the device, by the name of the type.
+        tell: hears what bounds each setting before it is measured.
+        trace: where the Chrome trace of one step of the first setting is written.
 
     Raises ModelsError for an unknown name, ModelRefused where the folder is no model, TrainingError where not even one
     row of a step fits in memory.
@@ -60,23 +64,44 @@ def measure_train(
     for dtype, batch, length, again in product(dtypes, batches, lengths, checkpointing):
         name = str(dtype).removeprefix("torch.")
         setting: Setting = {"dtype": name, "batch": batch, "length": length, "checkpointing": again}
-        tell(f"a step of {batch} × {length} tokens in {name}")
-        lines.append(_measure(model, setting, device, ceilings[name], repeats))
+        tell(bound_sentence(setting, training_cost(size_of(model), batch, length), ceilings[name]))
+        lines.append(_measure(model, dtype, setting, ceilings[name], repeats, trace))
+        trace = None
     return lines
 
 
 def _measure(
-    model: "PreTrainedModel", setting: Setting, device: torch.device, ceilings: Ceilings, repeats: int
+    model: "PreTrainedModel",
+    dtype: torch.dtype,
+    setting: Setting,
+    ceilings: Ceilings,
+    repeats: int,
+    trace: Path | None,
 ) -> Line:
     size, generator = size_of(model), torch.Generator().manual_seed(0)
     batch, length = int(setting["batch"]), int(setting["length"])
-    text_BT = torch.randint(size.vocabulary, (batch, length + 1), generator=generator).to(device)
+    text_BT = torch.randint(size.vocabulary, (batch, length + 1), generator=generator).to(model.device)
     settings = TrainSettings(batch=batch, learning_rate=RATE, gradient_checkpointing=bool(setting["checkpointing"]))
-    optimizer = make_optimizer(model, None, settings)
-    with learning(model, settings, getattr(torch, str(setting["dtype"]))) as passes:
-        samples = time_work(lambda: take_step(passes, optimizer, text_BT, settings, 0), device, repeats=repeats)
-    cost = training_cost(size, batch, length)
-    return make_line(setting, "tokens", batch * length, samples, cost, ceilings, messages=passes.messages)
+    with memory_told(model.device), learning(model, settings, dtype) as passes:
+        optimizer = make_optimizer(model, None, settings)
+
+        def step() -> None:
+            take_step(passes, optimizer, text_BT, settings, 0)
+
+        (samples,) = sample_works([step], model.device, repeats=repeats)
+        if trace is not None:
+            write_trace(step, model.device, trace)
+    return make_line(
+        setting,
+        "tokens",
+        batch * length,
+        samples.seconds,
+        training_cost(size, batch, length),
+        ceilings,
+        memory_bytes=samples.memory_bytes,
+        energy_j=samples.energy_j,
+        messages=passes.messages,
+    )
 
 
 def _load(model_name_or_folder: str, device: torch.device) -> "PreTrainedModel":

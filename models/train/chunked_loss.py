@@ -43,7 +43,9 @@ def add_gradients(head: Head, token_BL: "Tensor", target_N: "Tensor", dtype: tor
         hidden_NH = head.body(input_ids=token_BL, use_cache=False).last_hidden_state.flatten(0, 1)
     positions = max(1, CHUNK_LOGITS["cuda" if device.type == "cuda" else "cpu"] // head.vocabulary)
     whole, slopes = torch.zeros((), device=device), []
-    for hidden_PH, target_P in zip(hidden_NH.detach().split(positions), target_N.split(positions), strict=True):
+    for hidden_PH, target_P in zip(
+        torch.split(hidden_NH.detach(), positions), torch.split(target_N, positions), strict=True
+    ):
         hidden_PH.requires_grad_()
         with mixed:
             logits = head.project(hidden_PH)

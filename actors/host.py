@@ -31,6 +31,7 @@ from ledger.keys import Keypair
 from ledger.wallet import Wallet
 from models.errors import MemoryFull
 from models.faults import first_line
+from models.host.allocator import keep_freed_memory
 from models.host.device import Watched
 from models.host.hosted import Hosted
 from models.host.library import Library
@@ -120,6 +121,7 @@ class Host:
 
     def __init__(self, settings: HostSettings) -> None:
         torch.set_num_threads(settings.threads)
+        keep_freed_memory()
         self._settings = settings
         self._watched = Watched(settings.device, settings.gpus)
         self._device = self._watched.device

@@ -20,6 +20,7 @@ import torch
 from actors.score_file import ScoreFacts, write_scores
 from models.errors import MemoryFull, ModelRefused
 from models.faults import is_exhaustion, memory_of
+from models.host.allocator import keep_freed_memory
 from models.host.device import Watched
 from models.host.hosted import Hosted, load_hosted
 from models.host.score import score_windows
@@ -57,6 +58,7 @@ class Scorer:
 
     def __init__(self, settings: ScorerSettings) -> None:
         torch.set_num_threads(settings.threads)
+        keep_freed_memory()
         self._settings = settings
         self._folder = ""
         self._watched = Watched(settings.device)

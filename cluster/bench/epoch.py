@@ -41,6 +41,7 @@ from models.bench.cost import Cost, forward_cost, size_of
 from models.bench.line import Line, Setting, make_line
 from models.bench.timing import spread_of, time_pairs
 from models.bench.words import bound_sentence
+from models.host.allocator import keep_freed_memory
 from models.host.hosted import Hosted
 from models.host.library import Library
 from models.host.next_byte import next_byte_together
@@ -189,6 +190,7 @@ def _measure(
     setup: Setup, repeats: int, ceilings: Ceilings, trace: Path | None, tell: Callable[[str], None]
 ) -> list[Line]:
     before = torch.get_num_threads()
+    keep_freed_memory()  # as hosts do
     with opened(setup, tell, ReadingValidator) as (run, view):
         torch.set_num_threads(setup.hosts * setup.threads)
         try:

@@ -35,6 +35,7 @@ WITHOUT_TORCH = (
         "rows",
         "score_file",
         "segments",
+        "spans",
         "table",
     ),
     *("validator", "wire"),

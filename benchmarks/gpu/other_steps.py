@@ -1,4 +1,4 @@
-"""Other ways to a step's gradients than the product's: a loss in chunks, weights in 16 bits, layers compiled.
+"""Other ways to a step's gradients than the product's: another loss, weights in 16 bits, layers compiled.
 
 Invariants: each gives `take_step` what it takes, a `model` whose parameters have the gradients and `gradients` that
 leaves them there, so that clipping and AdamW are the product's own; `read_by` is the model that reads.
@@ -19,7 +19,7 @@ CHUNK_LOGITS = 1 << 28
 
 
 class Whole:
-    """The loss of all logits at once, as the product has it, by autocast."""
+    """The loss of all logits at once, by autocast."""
 
     def __init__(self, model: Any, dtype: torch.dtype) -> None:
         self.model = self.read_by = model
@@ -39,7 +39,7 @@ class Whole:
 
 
 class Chunked(Whole):
-    """The loss in chunks of positions, gradients of the output made where its logits are."""
+    """The loss in chunks of positions, and its gradients, in one function, which casts the output's matrix once."""
 
     def loss(self, text_BT: torch.Tensor) -> torch.Tensor:
         """As `Whole`'s."""

@@ -2,8 +2,9 @@
 
 What bounds it: operations, three times a forward pass's, 8 GFLOP a token of a billion parameters at 2,048 tokens.
 Beside them: passes over activations, which autocast keeps in float32 between the products (compiling saves some,
-weights in 16 bits halve the rest); the logits, 128,256 numbers a token, read and written five times (a chunked loss
-does it where they are made); the optimizer, 32 bytes a parameter.
+weights in 16 bits halve the rest); the logits, 128,256 numbers a token, of which the product makes a few positions' at
+a time, and whose weights it casts for each of these (a function of its own casts them once); the optimizer, 32 bytes a
+parameter.
 
 Run: `python -m benchmarks.gpu.train [--device cuda] [--tiny] [--out FOLDER] [--seconds N]`.
 """
@@ -86,25 +87,27 @@ def other_ways(run: Run, sizes: Sizes) -> None:
             halves.append(HalfWeights(model, run.dtype))
         return halves[0].by(loss)
 
-    ways: dict[str, tuple[Callable[[], Any], bool]] = {
-        "16-bit weights, chunked loss": (lambda: half(Chunked), False),
-        "chunked loss": (lambda: Chunked(model, run.dtype), False),
-        "16-bit weights": (lambda: half(Whole), False),
-    }
-    if run.compiles:
-        ways |= {
-            "compiled, 16-bit weights, chunked loss": (lambda: half(Chunked), True),
-            "compiled": (lambda: Whole(model, run.dtype), True),
-            "compiled, chunked loss": (lambda: Chunked(model, run.dtype), True),
-        }
     with learning(model, settings, run.dtype) as passes:
+        ways: dict[str, tuple[Callable[[], Any], bool]] = {
+            "16-bit weights, loss in one function": (lambda: half(Chunked), False),
+            "loss in one function": (lambda: Chunked(model, run.dtype), False),
+            "all logits at once": (lambda: Whole(model, run.dtype), False),
+        }
+        if run.compiles:
+            ways |= {
+                "compiled": (lambda: passes, True),
+                "compiled, 16-bit weights, loss in one function": (lambda: half(Chunked), True),
+            }
         for name, (make, compiled) in ways.items():
             with run.part(name):
                 run.need(15)
                 torch.compiler.reset()
                 way = make()
-                with compiled_layers(way.read_by, on=compiled) as switched:
+                read_by = way.model if way is passes else way.read_by
+                with compiled_layers(read_by, on=compiled) as switched:
                     compare(run, sizes, name, (passes, way, switched), optimizer, text_BT, settings)
+        for message in passes.messages:
+            run.note(f"the product's step: {message}")
 
 
 def compare(

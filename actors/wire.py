@@ -191,4 +191,4 @@ def _answer_digest(query: bytes, version: bytes, first: int, said: Said) -> byte
 def _update(digest: "hashlib.blake2b", array: NDArray[np.generic], kind: str) -> None:
     """Shape and content, little-endian, whatever the layout in memory."""
     digest.update(len(array.shape).to_bytes(1, "little") + b"".join(size.to_bytes(8, "little") for size in array.shape))
-    digest.update(np.ascontiguousarray(array).astype(kind, copy=False).ravel())
+    digest.update(np.ascontiguousarray(array).astype(kind, copy=False).ravel().data)

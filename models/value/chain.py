@@ -58,14 +58,20 @@ def _fit_link(table: Table, rows_R: Index, base_FSR: Array) -> Array:
     return link_FSR
 
 
-def fit_known(table: Table, rows_R: Index, tolerance: float = KNOWN_TOLERANCE, start_FSR: Array | None = None) -> Array:
+def fit_known(table: Table, rows_R: Index, tolerance: float = KNOWN_TOLERANCE) -> Array:
     """Weights [2, S, R] of a flat mixture of rows, by cell."""
-    q_FSR = np.zeros((2, table.events.strata, rows_R.size))
+    return fit_certified(table, rows_R, tolerance)[0]
+
+
+def fit_certified(table: Table, rows_R: Index, tolerance: float, start_FSR: Array | None = None) -> tuple[Array, float]:
+    """Weights [2, S, R] of a flat mixture of rows, by cell, and the largest certificate of them."""
+    q_FSR, largest = np.zeros((2, table.events.strata, rows_R.size)), 0.0
     for cell in out_of_fold_cells(table.events):
         start = None if start_FSR is None else start_FSR[cell.fold, cell.strata[0]]
         fit = fit_pieces(table.pieces(cell.fit, rows_R), start=start, tolerance=tolerance)
         q_FSR[cell.fold, list(cell.strata)] = fit.weights_N
-    return q_FSR
+        largest = max(largest, fit.certificate)
+    return q_FSR, largest
 
 
 def known_out_of_fold(table: Table, rows_R: Index, q_FSR: Array) -> Tensor:
@@ -90,8 +96,8 @@ def remote_gains(table: Table, fitted: Fitted) -> tuple[Array, Array]:
 
 def _gain_sums(table: Table, before_M: Tensor, after_M: Tensor) -> Array:
     """Bits by block [D] from one mixture to another."""
-    block_M = torch.from_numpy(table.events.block_M).to(table.device)
-    sums_D = torch.zeros(table.events.blocks, dtype=torch.float64, device=table.device)
-    sums_D.index_add_(0, block_M, after_M.log2() - before_M.log2())
-    gain_D: Array = sums_D.cpu().numpy()
+    sums_1D = table.blocks.zeros(1)
+    bits_M = after_M.log2() - before_M.log2()
+    table.blocks.add(sums_1D, 0, bits_M[None], torch.ones_like(bits_M))
+    gain_D: Array = table.blocks.numbered(sums_1D)[0]
     return gain_D

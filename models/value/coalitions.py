@@ -35,14 +35,13 @@ def coalition_gains(table: Table, sets_CN: Sets, mix_VC: Array) -> tuple[Array, 
     certificate. Sets are of the rows without the baseline.
     """
     gain_C = torch.zeros(len(sets_CN), dtype=torch.float64, device=table.device)
-    sums_VD = torch.zeros(len(mix_VC), table.events.blocks, dtype=torch.float64, device=table.device)
+    sums_VD = table.blocks.zeros(len(mix_VC))
     mix = torch.from_numpy(mix_VC).to(table.device)
     sets_CK = torch.from_numpy(np.insert(sets_CN, 0, True, axis=1)).to(table.device)
-    block_M = torch.from_numpy(table.events.block_M).to(table.device)
     above = 0.0
     for cell in out_of_fold_cells(table.events):
         fit_KM = torch.cat(list(table.pieces(cell.fit)), dim=1)
-        used = [(begin, end, piece) for begin, end, piece in table.walk(cell.use)]
+        used = [(begin, piece) for begin, _, piece in table.walk(cell.use)]
         step = max(1, BATCH // fit_KM.shape[1])
         guess_K = fit_sets(fit_KM, torch.ones_like(sets_CK[:1]), torch.ones(1, len(fit_KM)).to(fit_KM))[0][0]
         for first in range(0, len(sets_CK), step):
@@ -50,11 +49,11 @@ def coalition_gains(table: Table, sets_CN: Sets, mix_VC: Array) -> tuple[Array, 
             start = guess_K * sets + 0.02 * guess_K.sum() * sets / sets.sum(dim=1, keepdim=True)
             weights_CK, certificate = fit_sets(fit_KM, sets, start)
             above = max(above, certificate)
-            for begin, end, piece in used:
+            for begin, piece in used:
                 bits = (weights_CK @ piece).log2_() - piece[0].log2()
                 gain_C[first : first + step] += bits.sum(dim=1)
-                sums_VD.index_add_(1, block_M[begin:end], mix[:, first : first + step] @ bits)
-    return sums_VD.cpu().numpy(), gain_C.cpu().numpy(), above
+                table.blocks.add(sums_VD, begin, mix[:, first : first + step] @ bits, torch.ones_like(bits[0]))
+    return table.blocks.numbered(sums_VD), gain_C.cpu().numpy(), above
 
 
 def fit_sets(rows_KM: Tensor, sets_CK: Tensor, start_CK: Tensor) -> tuple[Tensor, float]:

@@ -74,13 +74,13 @@ def fit_pieces(pieces: Pieces, *, start: Array | None = None, tolerance: float =
     over all rows finds who enters and gives the certificate. `start` that already reaches the tolerance is returned
     as it is; without it, who begins is found by a pass at equal weights.
     """
-    weights_N = np.full(pieces.rows, 1.0 / pieces.rows) if start is None else start / start.sum()
-    ratio_N, first_N = _ratios_and_firsts(pieces, weights_N)
-    if start is None:
-        weights_N = _best_rows(np.where(first_N, ratio_N, 0.0))
-    elif (weights_N[~first_N] > 0).any():
-        weights_N = np.where(first_N, weights_N, 0.0)
-        weights_N = weights_N / weights_N.sum() if weights_N.any() else np.eye(pieces.rows)[0]
+    ratio_N = ratios(pieces, np.full(pieces.rows, 1.0 / pieces.rows))  # which tells rows apart too
+    first_N = _first_of_identical(pieces, ratio_N)
+    weights_N = _best_rows(np.where(first_N, ratio_N, 0.0)) if start is None else start / start.sum()
+    if start is not None:
+        if (weights_N[~first_N] > 0).any():
+            weights_N = np.where(first_N, weights_N, 0.0)
+            weights_N = weights_N / weights_N.sum() if weights_N.any() else np.eye(pieces.rows)[0]
         ratio_N = ratios(pieces, weights_N)
     iterations, looked = 0, start is not None
     while True:
@@ -124,18 +124,8 @@ def ratios(pieces: Pieces, weights_N: Array) -> Array:
     return total_N.cpu().numpy() / pieces.events
 
 
-def _ratios_and_firsts(pieces: Pieces, weights_N: Array) -> tuple[Array, NDArray[np.bool_]]:
-    """E[p_j/p] of every row [N], and which rows are not equal to one before them, in one pass."""
-    weights, total_N2 = on_device(pieces, weights_N), zeros(pieces, pieces.rows, 2)
-    for piece in pieces:
-        print_m = torch.linspace(0.5, 1.5, piece.shape[1], dtype=piece.dtype, device=piece.device)
-        total_N2 += piece @ torch.stack([(weights @ piece).reciprocal_(), print_m], dim=1)
-    ratio_N, print_N = total_N2.cpu().numpy().T
-    return ratio_N / pieces.events, _first_of_identical(pieces, print_N)
-
-
 def _first_of_identical(pieces: Pieces, print_N: Array) -> NDArray[np.bool_]:
-    """Which rows are not equal to one before them: of those with nearly the same fingerprint event by event."""
+    """Which rows are not equal to one before them: of nearly the same fingerprint those are compared event by event."""
     order = np.argsort(print_N, kind="stable")
     near = np.diff(print_N[order]) <= ALIKE * print_N[order][1:]
     first_N = np.ones(pieces.rows, dtype=bool)

@@ -8,6 +8,7 @@ admitted, B = A + 1, M events.
 """
 
 from dataclasses import replace
+from math import log
 
 import numpy as np
 import torch
@@ -100,13 +101,14 @@ def fit_admitted(table: Table, known_R: Index, q_FSR: Array, admitted_A: Index) 
 
 def trial_sums(table: Table, known_M: Tensor, new_T: Index, trial_FST: Array) -> Array:
     """Bits by block [T, D] that each new version gains alone on top of q."""
-    sums_TD = np.zeros((new_T.size, table.events.blocks))
-    for column, row in enumerate(new_T):
-        for fold, stratum, span in used_spans(table.events):
-            gain_2D = np.zeros((2, table.events.blocks))
-            add_path(gain_2D, table, [span], trial_FST[fold, stratum, column : column + 1], np.array([row]), known_M)
-            sums_TD[column] += gain_2D[0]
-    return sums_TD
+    sums_TD = table.blocks.zeros(new_T.size)
+    for fold, stratum, span in used_spans(table.events):
+        weights = torch.tensor(trial_FST[fold, stratum], dtype=torch.float64, device=table.device)
+        for begin, end, piece in table.walk([span], new_T) if new_T.size else ():
+            apart = piece.div_(known_M[begin:end]).sub_(1.0)
+            bits = apart.mul_(weights[:, None]).log1p_()
+            table.blocks.add(sums_TD, begin, bits, torch.full_like(bits[0], 1.0 / log(2.0)))
+    return table.blocks.numbered(sums_TD)
 
 
 def compute_values(table: Table, fitted: Fitted, bits_per_byte_N: Array) -> Values:

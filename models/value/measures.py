@@ -25,9 +25,9 @@ from torch import Tensor
 
 from models.value.bits import add_path, used_spans
 from models.value.cells import out_of_fold_cells
-from models.value.chain import KNOWN_TOLERANCE, fit_known, known_out_of_fold
+from models.value.chain import KNOWN_TOLERANCE, fit_certified, known_out_of_fold
 from models.value.events import Array, make_events, per_byte
-from models.value.fit import TOLERANCE, excess, fit_pieces
+from models.value.fit import TOLERANCE, fit_pieces
 from models.value.fitted import (
     fit_beside,
     fit_new,
@@ -135,13 +135,17 @@ def shares(log_probability_NM: Any, log_baseline_M: Any, **columns: Unpack[Colum
 
     Σ bits_N = gain exactly.
     """
-    table = make_table(log_probability_NM, log_baseline_M, **columns)
-    return _measure_shares(table, fit_flat(table))
+    return measure_shares(make_table(log_probability_NM, log_baseline_M, **columns))
 
 
-def fit_flat(table: Table, start_FSN: Array | None = None, tolerance: float = TOLERANCE) -> Array:
-    """Weights [2, S, 1 + N] of baseline and rows in one flat mixture."""
-    return fit_known(table, np.arange(table.rows), tolerance, start_FSN)
+def measure_shares(table: Table) -> Measure:
+    """`shares` of a table, which counts what is read of it."""
+    return _shares_of(table, *fit_flat(table))
+
+
+def fit_flat(table: Table) -> tuple[Array, float]:
+    """Weights [2, S, 1 + N] of baseline and rows in one flat mixture, and their certificate."""
+    return fit_certified(table, np.arange(table.rows), TOLERANCE)
 
 
 def flat_sums(table: Table, weights_FSN: Array, rows: Index) -> Array:
@@ -159,42 +163,40 @@ def fisher(log_probability_NM: Any, log_baseline_M: Any, **columns: Unpack[Colum
     1989): r_j = ½ w_j² E[(p_j/p)²] / ln 2, as −ln p has the Hessian p_i p_j/p² in the weights. Σ bits is no gain.
     """
     table = make_table(log_probability_NM, log_baseline_M, **columns)
-    weights_FSN = fit_flat(table)
-    whole = _measure_shares(table, weights_FSN)
-    block_M = torch.from_numpy(table.events.block_M).to(table.device)
-    sums_ND = torch.zeros(table.rows, table.events.blocks, dtype=torch.float64, device=table.device)
+    weights_FSN, certificate = fit_flat(table)
+    whole = _shares_of(table, weights_FSN, certificate)
+    sums_ND = table.blocks.zeros(table.rows)
     for fold, stratum, span in used_spans(table.events):
         weights = torch.tensor(weights_FSN[fold, stratum], device=table.device)
-        for begin, end, piece in table.walk([span]):
-            part = (weights[:, None] * piece / (weights @ piece)).square_() / (2.0 * log(2.0))
-            sums_ND.index_add_(1, block_M[begin:end], part)
-    bits_N, se_N = per_byte(table.events, sums_ND.cpu().numpy()[1:])
+        for begin, _, piece in table.walk([span]):
+            part = (weights[:, None] * piece).square_()
+            table.blocks.add(sums_ND, begin, part, (weights @ piece).square_().reciprocal_() / (2.0 * log(2.0)))
+    bits_N, se_N = per_byte(table.events, table.blocks.numbered(sums_ND)[1:])
     return Measure(bits_N, se_N, whole.gain, whole.gain_se, whole.weights_SN, whole.certificate)
 
 
-def _measure_shares(table: Table, weights_FSN: Array) -> Measure:
+def _shares_of(table: Table, weights_FSN: Array, certificate: float) -> Measure:
     rows, cells = np.arange(1, table.rows), out_of_fold_cells(table.events)
     moved_ND = np.zeros((table.rows, table.events.blocks))
     for cell in cells:
         add_influence(moved_ND, table, cell, weights_FSN[cell.fold, cell.strata[0], 1:], rows)
     mean, error = per_byte(table.events, flat_sums(table, weights_FSN[:, :, 1:], rows), moved_ND)
-    above = max(excess(table.pieces(cell.fit), weights_FSN[cell.fold, cell.strata[0]]) for cell in cells)
     weights_SN = weights_FSN[:, :, 1:].mean(axis=0)
-    return Measure(mean[1:], error[1:], float(mean[0]), float(error[0]), weights_SN, above)
+    return Measure(mean[1:], error[1:], float(mean[0]), float(error[0]), weights_SN, certificate)
 
 
 def leave_one_out(log_probability_NM: Any, log_baseline_M: Any, **columns: Unpack[Columns]) -> Measure:
     """What is lost without each row, when the others are fitted again. Rows without weight lose nothing."""
     table = make_table(log_probability_NM, log_baseline_M, **columns)
-    weights_FSN = fit_flat(table)
-    whole = _measure_shares(table, weights_FSN)
+    weights_FSN, certificate = fit_flat(table)
+    whole = _shares_of(table, weights_FSN, certificate)
     gain_D = flat_sums(table, weights_FSN[:, :, 1:], np.arange(1, table.rows))[0]
     lost_ND = np.zeros((table.rows - 1, table.events.blocks))
     for row in np.flatnonzero(weights_FSN[:, :, 1:].any(axis=(0, 1))) + 1:
         others = np.delete(np.arange(table.rows), row)
         start_FSK = weights_FSN[:, :, others]
         start_FSK[~start_FSK.any(axis=2), 0] = 1.0
-        again_FSK = fit_known(table, others, TOLERANCE, start_FSK)
+        again_FSK, _ = fit_certified(table, others, TOLERANCE, start_FSK)
         lost_ND[row - 1] = gain_D - flat_sums(table, again_FSK[:, :, 1:], others[1:])[0]
     bits_N, se_N = per_byte(table.events, lost_ND)
     return Measure(bits_N, se_N, whole.gain, whole.gain_se, whole.weights_SN, whole.certificate)
@@ -211,7 +213,7 @@ def in_order(log_probability_NM: Any, log_baseline_M: Any, **columns: Unpack[Col
     step_ND = np.zeros((table.rows - 1, table.events.blocks))
     for row in range(1, table.rows):
         step_ND[row - 1] = _take_step(table, weights_FSN, row)
-    gain, gain_se = per_byte(table.events, flat_sums(table, fit_flat(table)[:, :, 1:], np.arange(1, table.rows))[:1])
+    gain, gain_se = per_byte(table.events, flat_sums(table, fit_flat(table)[0][:, :, 1:], np.arange(1, table.rows))[:1])
     bits_N, se_N = per_byte(table.events, step_ND)
     return InOrder(bits_N, se_N, float(gain[0] - bits_N.sum()), float(gain[0]), float(gain_se[0]))
 
@@ -247,18 +249,17 @@ def nearest(
         return np.full(rows, -1), np.full(rows, np.inf)
     width_M = torch.ones(events) if bytes_M is None else torch.as_tensor(np.array(bytes_M))
     root_M = width_M.to(device, torch.float64).sqrt()
-    square_NN = np.zeros((rows, rows))
+    square_NN = torch.zeros(rows, rows, dtype=torch.float64, device=device)
     for begin, piece in _logarithms(log_probability_NM, device):
         scaled = piece * root_M[begin : begin + piece.shape[1]]
         norm_N = scaled.square().sum(dim=1)
-        square_NN += (norm_N[:, None] + norm_N - 2.0 * scaled @ scaled.T).cpu().numpy()
-    np.fill_diagonal(square_NN, np.inf)
-    index_N = square_NN.argmin(axis=1)
+        square_NN += norm_N[:, None] + norm_N - 2.0 * scaled @ scaled.T
+    near_N = square_NN.fill_diagonal_(torch.inf).argmin(dim=1)
     exact_N = torch.zeros(rows, dtype=torch.float64, device=device)
     for begin, piece in _logarithms(log_probability_NM, device):
-        apart = (piece - piece[torch.from_numpy(index_N).to(piece.device)]) * root_M[begin : begin + piece.shape[1]]
+        apart = (piece - piece[near_N]) * root_M[begin : begin + piece.shape[1]]
         exact_N += apart.square_().sum(dim=1)
-    return index_N, np.sqrt(exact_N.cpu().numpy() / float(width_M.sum()))
+    return near_N.cpu().numpy(), np.sqrt(exact_N.cpu().numpy() / float(width_M.sum()))
 
 
 def _logarithms(log_probability_NM: Any, device: str | torch.device) -> Iterator[tuple[int, Tensor]]:

@@ -31,7 +31,7 @@ def polish(pieces: Pieces, weights_K: Array, goal: float, enough: float, limit: 
 
     Below `enough` it may end earlier: where the Hessian of the place gains nothing any more.
     """
-    p = [on_device(pieces, weights_K) @ piece for piece in pieces]
+    p = _mix(pieces, weights_K)
     ratio_K, _ = _look(pieces, p, p)
     hessian_KK, before = None, np.inf
     for step in range(limit):
@@ -63,7 +63,7 @@ def _step(pieces: Pieces, weights_K: Array, p: list[Tensor], ratio_K: Array, tar
     """
     direction = target_K - weights_K
     slope, above = float((ratio_K - 1.0) @ direction), float(ratio_K.max()) - 1.0
-    target = [on_device(pieces, target_K) @ piece for piece in pieces]
+    target = _mix(pieces, target_K)
     for length in (0.5**halvings for halvings in range(24)):
         moved = [torch.lerp(p_m, target_m, length) for p_m, target_m in zip(p, target, strict=True)]
         moved_K, logs = _look(pieces, moved, p)
@@ -77,7 +77,7 @@ def _step(pieces: Pieces, weights_K: Array, p: list[Tensor], ratio_K: Array, tar
 def _multiply(pieces: Pieces, weights_K: Array, p: list[Tensor], ratio_K: Array) -> Place:
     """A multiplicative step (EM), by which rows without weight enter with ENTRY."""
     weights_K = np.where(weights_K > 0, weights_K * ratio_K, ENTRY)
-    moved = [on_device(pieces, weights_K) @ piece for piece in pieces]
+    moved = _mix(pieces, weights_K)
     return _whole(weights_K, moved, _look(pieces, moved, p)[0])
 
 
@@ -106,6 +106,11 @@ def _hessian(pieces: Pieces, p: list[Tensor]) -> Array:
     hessian_KK: Array = total_KK.cpu().numpy() / pieces.events
     hessian_KK[np.diag_indices_from(hessian_KK)] += RIDGE * np.trace(hessian_KK) / pieces.rows
     return hessian_KK
+
+
+def _mix(pieces: Pieces, weights_K: Array) -> list[Tensor]:
+    weights = on_device(pieces, weights_K)
+    return [weights @ piece for piece in pieces]
 
 
 def on_device(pieces: Pieces, vector: Array) -> Tensor:

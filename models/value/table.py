@@ -20,7 +20,7 @@ from models.value.blocks import Blocks
 from models.value.cells import Span
 from models.value.errors import RoundError
 from models.value.events import Events
-from models.value.pieces import Index, Pieces, Reads, kept_bytes, piece_size
+from models.value.pieces import Index, Pieces, Reads, empty, kept_bytes, piece_size
 
 FLOOR = 1e-12
 """A row's probability of an event is at least this part of the baseline's: a miss costs 40 bits more than it."""
@@ -60,7 +60,7 @@ class Table:
         self._baseline_M = self._check_baseline(log_baseline_M)
         self._top_M = torch.empty(self.size, dtype=torch.float64, device=self.device)
         room = self.rows * self.size * 8 <= self._room
-        self._kept = torch.empty(self.rows, self.size, dtype=torch.float64, device=self.device) if room else None
+        self._kept = empty(self.rows, self.size, self.device) if room else None
         for begin, end in self._cut([(0, self.size)], self.rows):
             part = self._read(slice(None), begin, end)
             baseline_m = self._baseline_M[begin:end]
@@ -91,7 +91,7 @@ class Table:
             if lead_M is None:
                 yield begin, end, self._piece(rows, at, begin, end)
                 continue
-            piece = torch.empty(count, end - begin, dtype=torch.float64, device=self.device)
+            piece = empty(count, end - begin, self.device)
             piece[0] = lead_M[begin:end]
             self._piece(rows, at, begin, end, piece[1:])
             yield begin, end, piece
@@ -127,12 +127,13 @@ class Table:
         told."""
         if self._kept is not None:
             part = self._kept[:, begin:end]
-            if at is not None:
-                return torch.index_select(part, 0, at) if into is None else torch.index_select(part, 0, at, out=into)
-            return part if into is None else into.copy_(part)
+            if at is None:
+                return part if into is None else into.copy_(part)
+            into = empty(len(at), end - begin, self.device) if into is None else into
+            return torch.index_select(part, 0, at, out=into)
         wanted = np.arange(1, self.rows) if rows is None else rows[rows > 0]
         count = self.rows if rows is None else rows.size
-        piece = torch.empty(count, end - begin, dtype=torch.float64, device=self.device) if into is None else into
+        piece = empty(count, end - begin, self.device) if into is None else into
         piece[: count - wanted.size] = self._baseline(begin, end)
         part = self._read(slice(None) if rows is None else wanted - 1, begin, end)
         self._relative(part, begin, end, piece[count - wanted.size :])
@@ -158,7 +159,10 @@ class Table:
             return
         top_m, baseline_m = self._top_M[begin:end], self._baseline_M[begin:end]
         lowest_m = part.amin(dim=0).to(torch.float64)
-        into.copy_(part).sub_(top_m).exp_()
+        if self.device.type == "cuda":
+            torch.sub(part, top_m, out=into).exp_()
+        else:  # of two types it takes a processor longer than one after the other
+            into.copy_(part).sub_(top_m).exp_()
         floor_m = (baseline_m + log(FLOOR) - top_m).exp_().clamp_(min=LEAST)
         if bool((lowest_m - top_m < floor_m.log()).any()):
             torch.maximum(into, floor_m, out=into)

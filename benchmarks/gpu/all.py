@@ -94,7 +94,9 @@ def print_record(path: Path) -> None:
     report = read_report(path)
     # Of a comparison what it is compared with is in its ratios.
     compared = any(line.ratio for line in report.lines)
-    lines = [line for line in report.lines if line.ratio or not compared or "way" not in line.setting]
+    lines = [
+        line for line in report.lines if line.ratio or not compared or "one after another" not in line.setting.values()
+    ]
     told = [f"{own.dtype} {quantity(own.operations_s, 'FLOP/s')}" for own in report.ceilings]
     told += [f"copy {quantity(own.bytes_s, 'B/s')}" for own in report.ceilings[:1]]
     print(f"{path.stem}: {report.machine.device}; {', '.join(told)}")

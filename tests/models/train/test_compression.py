@@ -14,6 +14,7 @@ from models.errors import TrainingError
 from models.host.architectures import Architecture, build_model
 from models.train.cohort import CHUNK, OuterSettings
 from models.train.compression import accumulate, compress, decode, keep_error, payload_hash
+from models.train.encoding import group_maxima
 from models.train.layout import Layout, layout_of, read_vector
 from models.train.local import train_steps
 from models.train.payload import chunks_of, payload_bytes
@@ -149,6 +150,16 @@ def test_a_rounds_training_is_sent_140_times_smaller(text_BT):
     assert 4 * layout.size >= 140 * len(payload)
     assert float(update.value_N @ delta_P[update.position_N]) > 0.9 * update.norm**2
     assert len(update.value_N) == chunks_of(layout, 64).sent
+
+
+def test_the_largest_of_groups_are_the_same_whichever_way_they_are_found():
+    rows_RGE = torch.from_numpy(rough(layout_with([6 * CHUNK]), 4, 2)).view(6, -1, 8)
+    rows_RGE[0, 0] = torch.tensor([-0.0, 0.0, -1e-40, 1e-41, 0.0, 0.0, 0.0, -0.0])
+    rows_RGE[1, 1, 3], rows_RGE[2, 2, 4] = math.nan, -math.inf
+    one, two = (group_maxima(rows_RGE, one_pass) for one_pass in (False, True))
+    number = ~two.view(torch.float32).isnan()
+    assert torch.equal(one[number], two[number])
+    assert int((~number).sum()) == 1
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, 1e6])

@@ -93,7 +93,8 @@ class Library:
         except (StackError, RuntimeError, MemoryError, OSError) as error:
             if not isinstance(error, StackError) and not is_exhaustion(error):
                 raise
-            self._reasons[group] = first_line(error)
+            full = f"{memory_of(torch.device(self.device).type)} is full: they do not fit together"
+            self._reasons[group] = first_line(error) if isinstance(error, StackError) else full
             if len(self._reasons) > MOST_REASONS:
                 self._reasons.popitem(last=False)
             raise StackError(self._reasons[group]) from None

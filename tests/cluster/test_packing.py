@@ -77,6 +77,23 @@ def test_what_was_measured_outlives_the_driver(store: Store, versions: list[byte
     assert sorted(len(stack.versions) for stack in again["host-0"].stacks) == [1, 2]
 
 
+def test_what_a_host_says_of_its_memory_is_recorded_and_told_once(
+    store: Store, versions: list[bytes], tmp_path: Path
+) -> None:
+    path = tmp_path / "placement.json"
+    packing = Packing(store, path, PLACEMENT)
+    plan = packing.plan(versions[:3])
+    receipts = [
+        ScoreReceipt(1, 0.1, {versions[index]: 7}, host=host, notes=notes)
+        for index, host, notes in ((0, "host-0", ("full",)), (1, "host-0", ("fuller", "full")), (2, "host-1", ()))
+    ]
+    assert packing.learn(1, plan, receipts, [], {}) == {"host-0": "full"}
+    assert packing.learn(2, plan, receipts, [], {}) == {}
+    record = read_placement(path)
+    assert record is not None
+    assert record.notes == {"host-0": ("full", "fuller")}
+
+
 def test_a_record_that_was_cut_off_is_as_none(tmp_path: Path, store: Store) -> None:
     path = tmp_path / "placement.json"
     path.write_bytes(b'{"epoch": 3, "hosts"')

@@ -129,7 +129,10 @@ def measure_panel(
     text_WT = np.random.default_rng(0).integers(32, 127, (windows, width), dtype=np.uint8)
     query = sign_query(Keypair.generate(), genesis=GENESIS, epoch=1, panel=panel, text_WT=text_WT)  # type: ignore[arg-type]  # one of PANELS
     hosts = Host(settings), Host(settings)
-    asked = [list(make_requests(groups, {}, [windows], REQUEST).values()) for groups in (singles, stacks)]
+    asked = [
+        list(make_requests(groups, {}, [windows], lambda stack: max(1, REQUEST // len(stack))).values())
+        for groups in (singles, stacks)
+    ]
     one_s, stacked_s = time_pairs(lambda: ask(hosts[0], asked[0], query), lambda: ask(hosts[1], asked[1], query), pairs)
     one, together = (by_version(ask(host, requests, query)) for host, requests in zip(hosts, asked, strict=True))
     bytes_asked = windows * (width - 1 if panel == "segments" else 1) * len(singles)

@@ -57,13 +57,14 @@ class Questions(Struct, frozen=True, forbid_unknown_fields=True):
             last byte, and answer the distribution of that byte). Fixed at genesis.
         windows: how many each validator draws.
         window_bytes: their length; in segments the first byte is context, in next_byte the last is asked for.
-        request: windows in one call to a host, of all validators and all versions of a stack together.
+        request: windows in one call to a host, of all validators and all versions of a stack together; 0: what suits
+            the versions' size and the hosts' device.
     """
 
     panel: Panel = "segments"
     windows: Annotated[int, Meta(ge=8, le=100_000)] = 144
     window_bytes: Annotated[int, Meta(ge=16, le=65_536)] = 129
-    request: Annotated[int, Meta(ge=1, le=65_536)] = 96
+    request: Annotated[int, Meta(ge=0, le=65_536)] = 0
 
 
 class Placement(Struct, frozen=True, forbid_unknown_fields=True):

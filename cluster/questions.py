@@ -9,7 +9,7 @@ Invariants:
 
 import hashlib
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import ray
 
@@ -21,6 +21,7 @@ from actors.seam import Handle, Reference
 from cluster.calls import ask_each
 from cluster.config import OPERATOR
 from cluster.place.plan import HostPlan
+from cluster.place.request import windows_per_call
 from cluster.remotes import ask_remotes, collect_remotes
 from cluster.run import Run, Work
 
@@ -69,10 +70,20 @@ def _ask_hosts(
     deadlines = run.network.deadlines
     end = time.monotonic() + deadlines.query_s
     windows = [len(work.queries[name].text_WT) for name in sorted(work.queries)]
+    query, placement = run.network.query, run.network.placement
+    parameters = {
+        version: stack.parameters // len(stack.versions)
+        for own in plan.values()
+        for stack in own.stacks
+        for version in stack.versions
+    }
+
+    def each(stack: tuple[bytes, ...]) -> int:
+        return windows_per_call(query, placement, [parameters[version] for version in stack])
 
     def ask(how: str, stacks: Mapping[str, Sequence[tuple[bytes, ...]]]) -> Round:
         every = [stack for own in stacks.values() for stack in own]
-        requests = make_requests(every, wallets, windows, run.network.query.request)
+        requests = make_requests(every, wallets, windows, each)
 
         def send(host: Handle, task: Task) -> Sequence[Reference]:
             call = host.score.options(num_returns=2)
@@ -99,7 +110,8 @@ def _ask_hosts(
     singly = {host: [(v,) for stack in own.stacks for v in stack.versions if v in broken] for host, own in plan.items()}
     second = ask("one by one:", singly)
     failures |= second.failures
-    return Round(first.receipts | second.receipts, first.payloads | second.payloads, failures)
+    spans = [*first.spans, *second.spans]
+    return Round(first.receipts | second.receipts, first.payloads | second.payloads, failures, spans)
 
 
 def stack_key(versions: Sequence[bytes]) -> bytes:
@@ -131,21 +143,24 @@ def join_parts(windows: Sequence[int], batch: int) -> list[tuple[Part, ...]]:
 
 
 def make_requests(
-    stacks: Iterable[tuple[bytes, ...]], wallets: Mapping[bytes, str], windows: Sequence[int], request: int
+    stacks: Iterable[tuple[bytes, ...]],
+    wallets: Mapping[bytes, str],
+    windows: Sequence[int],
+    each: Callable[[tuple[bytes, ...]], int],
 ) -> dict[Task, ScoreRequest]:
     """What is asked of each stack, in batches.
 
     Args:
         wallets: who signs for a version.
         windows: how many each query has.
-        request: windows in one batch, all versions of a stack counted.
+        each: how many windows a stack's versions are asked about in one batch.
     """
     return {
         Task(stack_key(versions), index): ScoreRequest(
             versions=versions, wallets=tuple(wallets.get(version, OPERATOR) for version in versions), parts=parts
         )
         for versions in stacks
-        for index, parts in enumerate(join_parts(windows, max(1, request // len(versions))))
+        for index, parts in enumerate(join_parts(windows, each(versions)))
     }
 
 

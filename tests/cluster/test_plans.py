@@ -109,7 +109,7 @@ def test_what_does_not_fit_is_paged_in_stacks_that_do() -> None:
 
 def test_a_stack_is_asked_for_as_many_windows_in_all_as_a_version_alone() -> None:
     stacks = [(_version(1), _version(2), _version(3)), (_version(4),)]
-    requests = make_requests(stacks, {_version(2): "ada"}, [10, 10], 12)
+    requests = make_requests(stacks, {_version(2): "ada"}, [10, 10], lambda stack: 12 // len(stack))
     for versions in stacks:
         own = [request for task, request in requests.items() if task.key == stack_key(versions)]
         assert all(request.versions == versions for request in own)

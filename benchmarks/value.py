@@ -1,10 +1,11 @@
 """How long it takes to value many models at once: certified weights on two folds, closed form, and errors.
 
-256 models on 65,536 events in memory, and 1,024 on 262,144 (with --thorough 1,024 on 1,048,576) from a memory map of
-float32, with the peak of memory. The rows are a hard case: models of like quality that err independently, so that many
-carry weight. What bounds it: one exponential of every probability, the passes over all rows that certify, and the
-Newton steps on the rows with weight (a product of K² by the events each). On a machine that others use too, a second
-thread of torch waits more than it works: 5.6 s instead of 1 s were seen, so that one is the default.
+256 models on 65,536 and on 262,144 events in memory, and 1,024 on 262,144 (with --thorough 1,024 on 1,048,576) from a
+memory map of float32, with the peak of memory. The rows are a hard case: models of like quality with their own errors,
+so that many carry weight. What bounds it: one exponential of every probability, the passes over all rows that certify,
+and the Hessians of the rows with weight (a product of K² by the events each). `passes`: how often all of them were
+taken in hand; `passes_worth`: the time, in those that reading the matrix of float32 once takes at the rate of a large
+copy in the same minute. On a processor exponentials and products take longer than reading.
 
     python -m benchmarks.value [--runs 5] [--threads 1] [--thorough]
 """
@@ -20,37 +21,48 @@ import numpy as np
 import torch
 
 from benchmarks.record import summarize, write_record
-from models.value import shares
+from models.bench.ceilings import measure_ceilings
+from models.bench.cost import value_cost
+from models.bench.value import BASELINE, make_rows
+from models.value.measures import make_table, measure_shares
+
+CPU = torch.device("cpu")
 
 
-def make_rows(models: int, events: int, path: Path | None, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """log-probabilities in float32, in memory or in a file of NumPy's behind a memory map."""
+def map_rows(models: int, events: int, path: Path, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Such log-probabilities in a file of NumPy's behind a memory map, row by row."""
     rng = np.random.default_rng(seed)
-    shape = (models, events)
-    rows_NM = np.empty(shape, np.float32) if path is None else np.lib.format.open_memmap(path, "w+", np.float32, shape)
+    rows_NM = np.lib.format.open_memmap(path, "w+", np.float32, (models, events))
     hard_M = rng.normal(-2.5, 1.0, events).astype(np.float32)
     for row in range(models):
         skill = 0.005 * rng.standard_normal()
         rows_NM[row] = np.minimum(hard_M + 0.5 * rng.standard_normal(events, np.float32) + skill, -1e-3)
-    return rows_NM, np.full(events, -4.0)
+    return rows_NM, np.full(events, BASELINE)
 
 
-def value(rows_NM: np.ndarray, baseline_M: np.ndarray, runs: int) -> dict[str, Any]:
-    """Seconds of `shares`, and what it certifies; memory in MiB is the most that this process has held so far."""
+def value(rows_NM: Any, baseline_M: Any, runs: int) -> dict[str, Any]:
+    """Seconds of a valuation, and what it certifies; memory in MiB is the most that this process has held so far."""
     samples = []
     for _ in range(runs + (runs > 1)):
         started = perf_counter()
-        measured = shares(rows_NM, baseline_M)
+        table = make_table(rows_NM, baseline_M)
+        measured = measure_shares(table)
         samples.append(perf_counter() - started)
+    seconds = summarize(samples[-runs:])
+    ceilings = measure_ceilings(CPU, torch.float64)
+    models, events = rows_NM.shape
     return {
-        "seconds": summarize(samples[-runs:]),
+        "seconds": seconds,
+        "passes": table.passes,
+        "passes_worth": seconds["median"] / value_cost(models, events).floors_s(ceilings)[1],
+        "copy_bytes_s": ceilings.bytes_s,
         "certificate": measured.certificate,
         "sum_less_gain_bits": float(measured.bits_N.sum() - measured.gain),
         "gain_bits": measured.gain,
         "gain_se_bits": measured.gain_se,
         "rows_with_weight": int((measured.weights_SN > 0).sum()) if measured.weights_SN is not None else 0,
         "peak_memory_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10,
-        "matrix_mib": rows_NM.nbytes >> 20,
+        "matrix_mib": models * events * 4 >> 20,
     }
 
 
@@ -62,10 +74,10 @@ def main() -> None:
     parser.add_argument("--thorough", action="store_true")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    measured = {"256 x 65536": value(*make_rows(256, 65_536, None), options.runs)}
+    measured = {f"256 x {events}": value(*make_rows(256, events, CPU), options.runs) for events in (65_536, 262_144)}
     for events in (262_144, *([1_048_576] if options.thorough else [])):
         with tempfile.TemporaryDirectory() as folder:
-            rows_NM, baseline_M = make_rows(1024, events, Path(folder) / "rows.npy")
+            rows_NM, baseline_M = map_rows(1024, events, Path(folder) / "rows.npy")
             measured[f"1024 x {events}, memory map"] = value(rows_NM, baseline_M, 1)
     write_record("value", vars(options), measured)
 

@@ -14,6 +14,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from models.host.device import free_bytes
+
 PIECE = 2**20
 """Probabilities in a piece: 8 MB stay near a core, and memory that is freed is used again."""
 GPU_PIECE = 2**25
@@ -28,12 +30,12 @@ def piece_size(device: torch.device) -> int:
     """Probabilities in a piece on this device: on a GPU fewer where 32 times their bytes are not free."""
     if device.type != "cuda":
         return PIECE
-    return max(PIECE, min(GPU_PIECE, torch.cuda.mem_get_info(device)[0] // (32 * 8)))
+    return max(PIECE, min(GPU_PIECE, free_bytes(device) // (32 * 8)))
 
 
 def kept_bytes(device: torch.device) -> int:
-    """Memory that one set of probabilities may take on this device: on a GPU a third of what is free."""
-    return torch.cuda.mem_get_info(device)[0] // 3 if device.type == "cuda" else KEPT_BYTES
+    """Memory that one set of probabilities may take on this device: on a GPU a third of what it may still allocate."""
+    return free_bytes(device) // 3 if device.type == "cuda" else KEPT_BYTES
 
 
 def empty(rows: int, events: int, device: torch.device) -> Tensor:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import msgspec
 import numpy as np
 
-from models.errors import ModelRefused, StoreError, TrainingError
+from models.errors import MemoryFull, ModelRefused, StoreError, TrainingError
 from models.host.library import Library
 from models.host.reader import ByteReader
 from models.text.corpus import Corpus
@@ -75,7 +75,7 @@ def give_lesson(lesson: Lesson, library: Library, corpus: Corpus) -> tuple[Teach
     for manifest, weight in lesson.members:
         try:
             expected_PLV = _ask(library, manifest, text_PT)
-        except (ModelRefused, StoreError) as error:
+        except (MemoryFull, ModelRefused, StoreError) as error:
             left_out[manifest] = str(error)
             continue
         sum_PLV += np.float32(weight) * expected_PLV

@@ -49,9 +49,9 @@ class OtherHead(Head):
 
 
 def other(hosted: Hosted, **halves: Half) -> Hosted:
-    """The model with halves of its head computed in another way."""
-    own: dict[str, Any] = {field.name: getattr(hosted.head, field.name) for field in fields(Head)}
-    return replace(hosted, head=OtherHead(**own, **halves))
+    """The model with halves of its head computed in another way; a half that already is stays so."""
+    own: dict[str, Any] = {field.name: getattr(hosted.head, field.name) for field in fields(hosted.head)}
+    return replace(hosted, head=OtherHead(**(own | halves)))
 
 
 def head_compiled(hosted: Hosted) -> Hosted:
@@ -70,6 +70,16 @@ def body_compiled(hosted: Hosted) -> Hosted:
     return replace(hosted, model=twin, head=head)
 
 
+def maskless(hosted: Hosted) -> Hosted:
+    """Without the mask that transformers makes, for which it waits once a batch to see whether rows are packed."""
+
+    def hidden(token_BT: torch.Tensor) -> torch.Tensor:
+        with attention(hosted.model, MASKLESS):
+            return hosted.head.hidden(token_BT)
+
+    return other(hosted, hidden_by=hidden)
+
+
 def by_cudnn(hosted: Hosted) -> Hosted:
     """Attention by cuDNN where it has a kernel for it, else as before."""
 
@@ -82,13 +92,8 @@ def by_cudnn(hosted: Hosted) -> Hosted:
 
 def graphed(hosted: Hosted) -> Hosted:
     """Both halves as CUDA graphs, captured at the first batch of each shape and replayed at the others."""
-    head = hosted.head
-
-    def hidden(token_BT: torch.Tensor) -> torch.Tensor:
-        with attention(hosted.model, MASKLESS):
-            return head.hidden(token_BT)
-
-    return other(hosted, hidden_by=Graphed(hidden), log_probability_by=Graphed(head.log_probability, copies=True))
+    head = maskless(hosted).head
+    return other(hosted, hidden_by=Graphed(head.hidden), log_probability_by=Graphed(head.log_probability, copies=True))
 
 
 class Graphed:

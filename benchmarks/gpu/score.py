@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from benchmarks.gpu.forward import Packs, body_compiled, by_cudnn, graphed, head_compiled
+from benchmarks.gpu.forward import Packs, body_compiled, by_cudnn, graphed, head_compiled, maskless
 from benchmarks.gpu.run import Run, main
 from benchmarks.gpu.texts import byte_pages, byte_windows
 from models.bench.cost import Cost, forward_cost, size_of
@@ -118,7 +118,7 @@ def ways(run: Run, hosted: Hosted, name: str, rows: int, length: int, sizes: Siz
     """Each other way in turns with the product's, on two batches of full rows."""
     made: dict[str, Callable[[Hosted], Hosted]] = {}
     if run.device.type == "cuda":
-        made |= {"CUDA graphs": graphed, "cuDNN attention": by_cudnn}
+        made |= {"CUDA graphs": graphed, "no mask": maskless, "cuDNN attention": by_cudnn}
     if run.compiles:
         made["both compiled"] = lambda hosted: head_compiled(body_compiled(hosted))
         made |= {"body compiled": body_compiled, "head compiled": head_compiled}

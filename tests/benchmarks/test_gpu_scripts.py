@@ -91,14 +91,26 @@ def test_packed_windows_say_what_padded_ones_say() -> None:
 
 
 def test_without_a_mask_a_model_says_the_same() -> None:
-    from benchmarks.gpu.forward import MASKLESS, attention
+    from benchmarks.gpu.forward import maskless
 
     hosted = byte_model()
     token_BT = torch.randint(256, (2, 40), generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
         expected = hosted.head.hidden(token_BT)
-        with attention(hosted.model, MASKLESS):
-            assert torch.equal(hosted.head.hidden(token_BT), expected)
+        assert torch.equal(maskless(hosted).head.hidden(token_BT), expected)
+    assert hosted.model.config._attn_implementation == "sdpa"
+
+
+def test_halves_of_a_head_are_changed_one_by_one() -> None:
+    from benchmarks.gpu.forward import maskless, other
+
+    hosted, constant = byte_model(), torch.full((1, 40), -1.0)
+    changed = maskless(other(hosted, log_probability_by=lambda hidden, target: constant))
+    token_BT = torch.randint(256, (1, 40), generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        hidden = changed.head.hidden(token_BT)
+        assert torch.equal(hidden, hosted.head.hidden(token_BT))
+        assert changed.head.log_probability(hidden, token_BT[0]) is constant
 
 
 def test_other_ways_to_a_step_have_its_gradients(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,7 +20,9 @@ from models.bench.line import Line, Setting, make_line
 from models.bench.presets import PRESETS, build_preset
 from models.bench.samples import sample_works, write_trace
 from models.bench.words import bound_sentence
+from models.errors import FieldError
 from models.host.folders import load_model
+from models.host.hosted import context_tokens
 from models.train.local import make_optimizer, take_step
 from models.train.passes import learning, memory_told
 from models.train.settings import TrainSettings
@@ -56,10 +58,13 @@ def measure_train(
         tell: hears what bounds each setting before it is measured.
         trace: where the Chrome trace of one step of the first setting is written.
 
-    Raises ModelsError for an unknown name, ModelRefused where the folder is no model, TrainingError where not even one
-    row of a step fits in memory.
+    Raises ModelsError for an unknown name, ModelRefused where the folder is no model, FieldError where a row is longer
+    than the model reads, TrainingError where not even one row of a step fits in memory.
     """
     model = _load(model_name_or_folder, device)
+    context = context_tokens(model.config.get_text_config())
+    if max(lengths) > context:
+        raise FieldError("length", f"is {max(lengths)}, and this model reads {context} tokens at most")
     lines = []
     for dtype, batch, length, again in product(dtypes, batches, lengths, checkpointing):
         name = str(dtype).removeprefix("torch.")

@@ -140,9 +140,9 @@ def _run(scratch: Path, processes: int) -> None:
                 pipe = subprocess.PIPE
                 running.append(subprocess.Popen(command, stdin=pipe, stdout=error, stderr=error, cwd=root))
         while any(process.poll() is None for process in running):
-            _check(running, scratch)
+            check_ended(running, scratch)
             time.sleep(POLL_S)
-        _check(running, scratch)
+        check_ended(running, scratch)
     finally:
         for process in running:
             process.kill()
@@ -151,7 +151,7 @@ def _run(scratch: Path, processes: int) -> None:
                 process.stdin.close()
 
 
-def _check(running: Sequence["subprocess.Popen[bytes]"], scratch: Path) -> None:
+def check_ended(running: Sequence["subprocess.Popen[bytes]"], scratch: Path) -> None:
     """Raise what a process ended for. One that ran out of memory makes the others fail, which is not the reason."""
     ended = sorted(
         (process.returncode != EXHAUSTED, rank) for rank, process in enumerate(running) if process.returncode

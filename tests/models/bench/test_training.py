@@ -11,6 +11,7 @@ from models.bench.compress import ENCODED, SENT, measure_compress
 from models.bench.cost import size_of, training_cost
 from models.bench.presets import build_preset
 from models.bench.train import measure_train
+from models.errors import FieldError
 from models.host.folders import save_model
 
 CPU = torch.device("cpu")
@@ -55,6 +56,14 @@ def test_a_line_for_each_setting_of_a_step_that_says_first_what_bounds_it(tmp_pa
         "backward" in event.get("name", "")
         for event in json.loads((tmp_path / "trace.json").read_text())["traceEvents"]
     )
+
+
+def test_rows_that_are_longer_than_the_model_reads_are_the_fields_fault() -> None:
+    with pytest.raises(FieldError, match="length: is 2000, and this model reads 1024"):
+        measure_train(
+            "byte-1m", device=CPU, dtypes=[torch.float32], batches=[1], lengths=[8, 2000], checkpointing=[False],
+            repeats=1, ceilings=CEILINGS, tell=lambda _: None,
+        )  # fmt: skip
 
 
 def test_compression_counts_each_number_once_and_what_is_sent() -> None:

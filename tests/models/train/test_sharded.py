@@ -1,5 +1,8 @@
 """Two processes on the CPU; the code path is that of several GPUs, but for the backend of their exchange."""
 
+import subprocess
+import sys
+
 import msgspec
 import numpy as np
 import pytest
@@ -11,8 +14,9 @@ from models.host.folders import load_model, save_model
 from models.train.distil import keep_likeliest
 from models.train.local import train_folder
 from models.train.optimizer import load_optimizer
+from models.train.passes import MemoryShort
 from models.train.settings import TrainSettings
-from models.train.sharded import train_sharded
+from models.train.sharded import EXHAUSTED, check_ended, train_sharded
 
 SETTINGS = TrainSettings(steps=3, batch=4, page_bytes=24, warmup_steps=2, distil_weight=0.5)
 
@@ -72,3 +76,15 @@ def test_what_cannot_be_is_refused_before_anything_starts(tmp_path, pages_PT):
     many = msgspec.structs.replace(SETTINGS, processes=64, batch=64)
     with pytest.raises(TrainingError, match=r"placement\.gpus_per_host"):
         train_sharded(tmp_path, tmp_path, None, tmp_path, pages_PT, many, device="cuda")
+
+
+def test_who_ran_out_of_memory_is_the_reason_and_not_those_who_waited_for_it(tmp_path):
+    codes = (1, EXHAUSTED)
+    ended = [subprocess.Popen([sys.executable, "-c", f"raise SystemExit({code})"]) for code in codes]
+    for rank, process in enumerate(ended):
+        process.wait()
+        (tmp_path / f"error-{rank}").write_text(f"said by {rank}\n")
+    with pytest.raises(MemoryShort, match="said by 1"):
+        check_ended(ended, tmp_path)
+    with pytest.raises(TrainingError, match="process 0 of 1: said by 0"):
+        check_ended(ended[:1], tmp_path)

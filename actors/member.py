@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Literal
 
 import msgspec
 import numpy as np
+import torch
 
 from actors.member_record import MemberRecord, MemberRecords, Receipt
 from actors.miner import put_model
@@ -30,6 +31,7 @@ from models.train.distil import Teaching, load_teaching
 from models.train.layout import Layout, Vector, hash_vector, read_vector, write_vector
 from models.train.local import TrainResult, train_steps
 from models.train.optimizer import OptimizerState, load_optimizer, save_optimizer
+from models.train.passes import memory_told
 from models.train.round import next_parameters
 from models.train.settings import TrainSettings
 from models.train.sharded import train_sharded
@@ -151,7 +153,8 @@ def _work(
     delta_P, trained = _learn(job, standing.model, theta_P, before, corpus, device)
     error_P = None if before is None else unsent(job, before, standing.layout)
     accumulated_P = accumulate(error_P, delta_P, job.outer)
-    payload = compress(accumulated_P, standing.layout, job.outer, device)
+    with memory_told(torch.device(device)):
+        payload = compress(accumulated_P, standing.layout, job.outer, device)
     receipt = Receipt(
         round=1 if before is None else before.receipt.round + 1,
         previous=b"" if before is None else before.receipt.payload,

@@ -81,7 +81,7 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         baseline: p_0. known: q, what the collective and the remote peers knew. collective: p, with the new versions.
-        new_bits: G. new_bits_se: its standard error. events: how many.
+        new_bits: G. new_bits_se: its standard error. events: how many. note: what to know of its device.
     """
 
     baseline: float
@@ -92,6 +92,7 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     events: int
     neurons: tuple[NeuronFinding, ...]
     rounds: tuple[RoundFinding, ...] = ()
+    note: str = ""
 
 
 class Ballot(msgspec.Struct, frozen=True, kw_only=True):

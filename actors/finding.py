@@ -8,7 +8,7 @@ from models.value.accounts import NANO
 from models.value.valuation import Valuation, sum_by_uid
 
 
-def make_finding(asked: Asked, valuation: Valuation, rounds: tuple[RoundFinding, ...] = ()) -> Finding:
+def make_finding(asked: Asked, valuation: Valuation, rounds: tuple[RoundFinding, ...] = (), note: str = "") -> Finding:
     """Lay out a valuation neuron by neuron. Bits per byte; nothing here is paid, it is shown."""
     values, books, uid_N = valuation.values, valuation.books, asked.round_.uid_N
     measured = {
@@ -43,6 +43,7 @@ def make_finding(asked: Asked, valuation: Valuation, rounds: tuple[RoundFinding,
         events=asked.round_.matrix_NM.shape[1],
         neurons=neurons,
         rounds=rounds,
+        note=note,
     )
 
 

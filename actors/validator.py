@@ -44,6 +44,7 @@ from ledger.wallet import Wallet
 from models.text.corpus import Corpus
 from models.text.windows import Windows, draw_windows
 from models.value.accounts import median_accounts
+from models.value.device import value_on
 from models.value.errors import EvidenceError
 from models.value.evidence import encode_evidence, evidence_hash
 from models.value.record import WindowIds, build_evidence, read_accounts, write_evidence
@@ -57,7 +58,8 @@ WRITER_WAIT_S = 30.0
 
 
 class ValidatorSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """Where a validator finds what it needs, and how much text it draws. Folders are those of the network's home."""
+    """Where a validator finds what it needs, and how much text it draws. Folders are those of the network's home; gpus
+    are reserved, as Ray counts."""
 
     name: str
     genesis: Genesis
@@ -67,6 +69,7 @@ class ValidatorSettings(msgspec.Struct, frozen=True, kw_only=True):
     wallets: str
     windows: int
     window_bytes: int
+    gpus: float = 0.0
 
 
 class Validator:
@@ -182,7 +185,12 @@ class Validator:
         heard = hear(rounds, query, state=self._chain.state, operator=operator, document_W=windows.document_W)
         answered = asked.answered | heard.contributed
         before = self._accounts_before(epoch)
-        valuation = evaluate(asked.round_, before, answered, heard.weighings)
+        gpus = self._settings.gpus
+        valuation, note = value_on(
+            "cuda" if gpus else "cpu",
+            lambda device: evaluate(asked.round_, before, answered, heard.weighings, device=device),
+            gpus=gpus,
+        )
         evidence = self._write_evidence(epoch, windows, asked, valuation, before, answered, heard)
         ballot = Ballot(
             epoch=epoch,
@@ -193,7 +201,7 @@ class Validator:
             seed_signature=self._seed_signature(epoch),
             strata=valuation.collective.strata,
             members=proposed_members(valuation.collective),
-            finding=make_finding(asked, valuation, heard.findings),
+            finding=make_finding(asked, valuation, heard.findings, note),
             rounds=round_votes(heard.weighings),
         )
         save_ballot(path, ballot)

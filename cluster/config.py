@@ -72,6 +72,7 @@ class Placement(Struct, frozen=True, forbid_unknown_fields=True):
 
     Attributes:
         gpus_per_host: as Ray counts them; hosts may share one.
+        gpus_per_validator: on which it values; 0: on its CPU.
         capacity_mib: weights that a host holds at a time; what does not fit comes and goes.
         stack: versions of one shape that are asked as one batch, at most; 1: each alone.
     """
@@ -80,6 +81,7 @@ class Placement(Struct, frozen=True, forbid_unknown_fields=True):
     threads: Annotated[int, Meta(ge=1, le=256)] = 1
     device: Annotated[str, Meta(pattern=r"^(auto|cpu|cuda)$")] = "auto"
     gpus_per_host: Annotated[float, Meta(ge=0, le=8)] = 0.0
+    gpus_per_validator: Annotated[float, Meta(ge=0, le=1)] = 0.0
     capacity_mib: Positive = 1024
     stack: Annotated[int, Meta(ge=1, le=1024)] = 8
 

@@ -163,6 +163,9 @@ def _value(run: Run, work: Work) -> None:
     )
     for name, why in failures.items():
         run.show.note(f"{name} values nothing in epoch {work.epoch}: {why}")
+    for name, finding in work.findings.items():
+        if finding.note:
+            run.show.note(f"{name}: {finding.note}")
 
 
 def _commit(run: Run, work: Work) -> None:

@@ -84,6 +84,7 @@ def start_crew(
             validator_class,
             _validator_settings(network, home, genesis, entry.name),
             name=entry.name,
+            gpus=network.placement.gpus_per_validator,
             threads=network.placement.threads,
         )
         for entry in network.validators
@@ -99,7 +100,7 @@ def start_crew(
         reasons = [f"{name} ({why})" for name, why in sorted(failures.items())]
         nodes = ray.nodes()  # type: ignore[no-untyped-call]  # Ray types none of it
         node_gpus = [node["Resources"].get("GPU", 0.0) for node in nodes if node["Alive"]]
-        lacking = missing_gpus(network.placement, node_gpus)
+        lacking = missing_gpus(network.placement, node_gpus, len(network.validators))
         raise ClusterError(f"did not start: {'; '.join([*reasons, lacking] if lacking else reasons)}")
     pool = Pool(hosts, lambda: start_host(QUARANTINE))
     return Crew(keeper, validators, pool, gateways.get("gateway"))
@@ -154,4 +155,5 @@ def _validator_settings(network: Network, home: Home, genesis: Genesis, name: st
         wallets=str(home.wallets),
         windows=network.query.windows,
         window_bytes=network.query.window_bytes,
+        gpus=network.placement.gpus_per_validator,
     )

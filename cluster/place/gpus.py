@@ -19,12 +19,17 @@ def hosts_with_room(gpus_per_host: float, node_gpus: Sequence[float]) -> int:
     return sum(int(gpus // gpus_per_host) for gpus in node_gpus)
 
 
-def missing_gpus(placement: Placement, node_gpus: Sequence[float]) -> str:
-    """What the cluster lacks and what to do, as a sentence; empty where there is room for all hosts."""
-    wanted = placement.gpus_per_host
-    if not wanted or (room := hosts_with_room(wanted, node_gpus)) >= placement.hosts:
-        return ""
+def missing_gpus(placement: Placement, node_gpus: Sequence[float], validators: int = 0) -> str:
+    """What the cluster lacks and what to do, as a sentence; empty where there is room for all hosts and validators."""
+    wanted, share = placement.gpus_per_host, placement.gpus_per_validator
     there = ", ".join(f"{gpus:g}" for gpus in node_gpus) or "none"
+    if not wanted or (room := hosts_with_room(wanted, node_gpus)) >= placement.hosts:
+        if placement.hosts * wanted + validators * share <= sum(node_gpus):
+            return ""
+        return (
+            f"{placement.hosts} hosts ask for {wanted:g} GPUs each and {validators} validators for {share:g}, nodes "
+            f"have {there}: add GPUs, or lower placement.gpus_per_validator"
+        )
     return (
         f"{placement.hosts} hosts ask for {wanted:g} GPUs each, all on one node, and nodes with {there} GPUs have room "
         f"for {room}: add GPUs, or lower placement.hosts or placement.gpus_per_host"

@@ -30,6 +30,7 @@ from models.text.align import Scores
 from models.text.corpus import Corpus
 from models.text.prepare import prepare_corpus
 from models.text.windows import Windows
+from models.value.device import value_on
 
 PUBLIC = "held-out text is public: a model may have been trained on it; give text of your own with --data"
 LOOKED_UP = "predicts {} of {} windows as if it knew them, and no other model does"
@@ -98,11 +99,16 @@ def run_evaluation(
         show.step("valuing the models")
         with clock.step("value"):
             aligned, facts, tokens, errors_by_index = _align(candidates, errors, texts, windows, corpus, desk, settings)
-            valued = value_models(candidates, facts, tokens, errors_by_index, aligned, corpus.strata, len(texts))
+            valued, note = value_on(
+                settings.device,
+                lambda device: value_models(
+                    candidates, facts, tokens, errors_by_index, aligned, corpus.strata, len(texts), device
+                ),
+            )
             if matrix is not None:
                 write_matrix(matrix, aligned, candidates, corpus, windows)
         (work / "settings.json").write_bytes(msgspec.json.format(msgspec.json.encode(settings), indent=2))
-    notes = _notes(valued, settings)
+    notes = (*_notes(valued, settings), *([note] if note else []))
     for note in notes:
         show.note(note)
     return _evaluation(valued, aligned, corpus, notes, clock, settings)

@@ -118,6 +118,7 @@ def value_models(
     aligned: Aligned,
     strata: Sequence[str],
     windows: int,
+    device: str = "cpu",
 ) -> Valued:
     """Measure the collective of all models with a row in `aligned`; the others get their error.
 
@@ -128,12 +129,13 @@ def value_models(
         "block_M": aligned.document_M,
         "fold_M": aligned.fold_M,
         "bytes_M": aligned.segments.bytes_M,
+        "device": device,
     }
     rows = aligned.log_probability_NM
     share = shares(rows, aligned.log_baseline_M, **events)
     order = in_order(rows, aligned.log_baseline_M, **events)
     without = leave_one_out(rows, aligned.log_baseline_M, **events)
-    near_N, near_bits_N = nearest(rows)
+    near_N, near_bits_N = nearest(rows, device=device)
     looked = looked_up(
         [*rows, aligned.log_baseline_M], aligned.segments.window_M, aligned.segments.bytes_M, windows=windows
     ).known

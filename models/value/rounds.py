@@ -18,9 +18,9 @@ from models.value.table import Table
 from models.value.values import Fitted, Values
 
 
-def table_of(round_: Round) -> Table:
+def table_of(round_: Round, device: str = "cpu") -> Table:
     """The round's rows as the solver takes them. Raises RoundError where the baseline gives an event no probability."""
-    return Table(round_.log_probability_NM[1:], round_.log_probability_NM[0], round_.events)
+    return Table(round_.log_probability_NM[1:], round_.log_probability_NM[0], round_.events, device)
 
 
 def fit_round(round_: Round, table: Table) -> Fitted:

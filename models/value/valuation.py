@@ -21,15 +21,17 @@ def evaluate(
     accounts_before: Mapping[int, int],
     answered: Collection[int],
     weighings: Sequence[Weighing] = (),
+    *,
+    device: str = "cpu",
 ) -> Valuation:
     """Value a round. Accounts by uid in 10^-9 bit per byte; `answered` are the uids that may be voted for; `weighings`
-    say who is paid for the versions of cohorts.
+    say who is paid for the versions of cohorts; `device` is torch's.
 
     Accounts of uids that changed hands must have been dropped. Raises RoundError if an event has no probability at all.
     """
     from models.value.rounds import fit_round, next_collective, table_of, values_of  # torch comes with the first round
 
-    table = table_of(round_)
+    table = table_of(round_, device)
     fitted = fit_round(round_, table)
     values = values_of(round_, table, fitted)
     books = books_of(round_, fitted, values, accounts_before, answered, weighings)

@@ -32,6 +32,13 @@ def test_hosts_without_gpus_lack_none() -> None:
     assert missing_gpus(Placement(hosts=9), [0.0]) == ""
 
 
+def test_validators_find_what_hosts_leave() -> None:
+    placed = Placement(hosts=2, gpus_per_host=0.25, gpus_per_validator=0.25)
+    assert missing_gpus(placed, [1.0], validators=2) == ""
+    assert "3 validators for 0.25" in missing_gpus(placed, [1.0], validators=3)
+    assert "nodes have none" in missing_gpus(Placement(hosts=2, gpus_per_validator=1), [], validators=1)
+
+
 class Told:
     """Stands where a host does, and says which GPUs its process was given."""
 

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from actors.errors import EndpointRefused
 from cluster.archive import (
@@ -24,6 +25,7 @@ from cluster.archive import (
     prune_ledger,
 )
 from cluster.audit import Audited, audit_epoch
+from cluster.bench.settings import read_bench
 from cluster.config import Network, load_network
 from cluster.disclosure import Disclosure, check_disclosure, read_disclosure, write_disclosure
 from cluster.disclosure import disclose as _disclose
@@ -44,6 +46,9 @@ from ledger.store.replay import Verified
 from ledger.store.replay import verify as _verify
 from ledger.wallet import Wallet
 from models.errors import ModelRefused
+
+if TYPE_CHECKING:
+    from models.bench.report import Report
 
 __version__ = version("taoray")
 __all__ = [
@@ -76,6 +81,7 @@ __all__ = [
     "Withdrawal",
     "audit",
     "balances",
+    "bench",
     "blocks",
     "check_disclosure",
     "check_proof",
@@ -278,6 +284,33 @@ def evaluate(
         address=address,
         matrix=Path(matrix) if matrix else None,
     )
+
+
+def bench(
+    work: str,
+    *,
+    model: str | None = None,
+    overrides: Sequence[str] = (),
+    trace: Path | str | None = None,
+    show: Progress | None = None,
+) -> "Report":
+    """Measure how fast this machine does a network's work, against what its device can do at most.
+
+    Args:
+        work: score, train, value, epoch or ledger.
+        model: a preset, or a model's folder; None: what suits the device.
+        overrides: `field=value`; a list of values is swept.
+        trace: a file for a Chrome trace of one repetition.
+        show: hears what bounds the work before it is measured.
+
+    Raises:
+        ConfigurationError: a setting is wrong. ModelsError, ClusterError: nothing could be measured, and why.
+    """
+    _guard_ray()
+    settings = read_bench(work, overrides)
+    from cluster.bench.run import run_bench  # brings Ray and torch, which reading a ledger does not need
+
+    return run_bench(work, model, settings, show=show or Quiet(), trace=Path(trace) if trace else None)
 
 
 def verify(home: Path | str) -> Verified:

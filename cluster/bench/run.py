@@ -13,7 +13,6 @@ import msgspec
 import torch
 
 from cluster.bench.epoch import measure_epoch
-from cluster.bench.epoch import measure_epoch
 from cluster.bench.ledger import measure_ledger
 from cluster.bench.settings import Bench, EpochBench, LedgerBench, ScoreBench, TrainBench, ValueBench
 from cluster.errors import ClusterError, ConfigurationError
@@ -29,7 +28,6 @@ from models.bench.train import measure_train
 from models.bench.value import measure_value
 from models.bench.words import quantity
 from models.errors import FieldError
-from models.host.allocator import keep_freed_memory
 from models.host.allocator import keep_freed_memory
 from models.host.folders import read_config
 
@@ -58,6 +56,8 @@ def run_bench(work: str, model: str | None, settings: Bench, *, show: Progress, 
     """
     device = find_device(settings.device if not isinstance(settings, LedgerBench) else "cpu")
     name = find_model(work, model, settings, device)
+    if trace is not None and isinstance(settings, LedgerBench):
+        raise ConfigurationError("trace", "is of a device's work, and the ledger has none; leave --trace out")
     bench = _Running(device, name, show, trace)
     keep_freed_memory()
     with _threads(settings.threads if isinstance(settings, ScoreBench | TrainBench | ValueBench) else 0):
@@ -67,6 +67,8 @@ def run_bench(work: str, model: str | None, settings: Bench, *, show: Progress, 
                 resolved = msgspec.structs.replace(resolved, threads=torch.get_num_threads())
         except FieldError as error:
             raise ConfigurationError(error.field, error.sentence) from error
+        except OSError as error:
+            raise ClusterError(f"the measurement cannot be made or its trace be written: {error}") from error
     return make_report(
         work,
         Path(name).name,
@@ -121,12 +123,8 @@ class _Running:
                 return self._value(settings)
             case EpochBench():
                 return self._epoch(settings)
-            case EpochBench():
-                return self._epoch(settings)
             case LedgerBench():
-                self._show.step("the ledger")
-                tell = self._show.note
-                return measure_ledger(transfers=settings.transfers, repeats=settings.repeats, tell=tell), settings
+                return self._ledger(settings)
 
     def _score(self, settings: ScoreBench) -> tuple[list[Line], Bench]:
         settings = msgspec.structs.replace(
@@ -186,26 +184,7 @@ class _Running:
             models=settings.models,
             events=settings.events,
             repeats=settings.repeats,
-            trace=self._trace,
             **self._common(),
-        )
-        return lines, settings
-
-    def _epoch(self, settings: EpochBench) -> tuple[list[Line], Bench]:
-        settings = msgspec.structs.replace(settings, device=self.device.type)
-        self._measure_ceilings((USUAL_DTYPE[self.device.type],))
-        self._show.step(f"a query phase with {Path(self.model).name}")
-        lines = measure_epoch(
-            preset=self.model,
-            peers=settings.peers,
-            windows=settings.windows,
-            window_bytes=settings.window_bytes,
-            panels=settings.panel,
-            hosts=settings.hosts,
-            threads=settings.threads,
-            repeats=settings.repeats,
-            trace=self._trace,
-            **(self._common() | {"device": self.device.type}),
         )
         return lines, settings
 
@@ -227,8 +206,6 @@ class _Running:
         return lines, settings
 
     def _ledger(self, settings: LedgerBench) -> tuple[list[Line], Bench]:
-        if self._trace is not None:
-            raise ConfigurationError("trace", "is of a device's work, and the ledger has none; leave --trace out")
         self._show.step("building blocks")
         return measure_ledger(transfers=settings.transfers, repeats=settings.repeats, tell=self._show.note), settings
 
@@ -260,11 +237,6 @@ def parameters_of(model: str) -> int:
     auto: Any = AutoModelForCausalLM
     with torch.device("meta"):
         return size_of(auto.from_config(AutoConfig.from_pretrained(model, local_files_only=True))).parameters
-
-
-def _found(settings: Bench, threads: int) -> dict[str, Any]:
-    """What 0 threads came to."""
-    return {} if isinstance(settings, EpochBench) or getattr(settings, "threads", 1) else {"threads": threads}
 
 
 def _dtypes(names: Sequence[str]) -> list[torch.dtype]:

@@ -15,7 +15,7 @@ from typing import Annotated
 import typer
 
 from actors.errors import EndpointRefused
-from cluster.cli import evaluate, ledger, look, network, serve, submit, wallet
+from cluster.cli import bench, evaluate, ledger, look, network, serve, submit, wallet
 from cluster.cli.output import print_error
 from cluster.errors import ClusterError, ConfigurationError
 from ledger.errors import LedgerError
@@ -32,6 +32,7 @@ app.command("submit")(submit.submit)
 app.command("withdraw")(submit.withdraw)
 app.command("serve")(serve.serve)
 app.command("evaluate")(evaluate.evaluate)
+app.command("bench")(bench.bench)
 app.command("status")(look.status)
 app.command("metagraph")(look.metagraph)
 app.add_typer(ledger.app, name="ledger")

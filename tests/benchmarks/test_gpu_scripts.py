@@ -52,7 +52,7 @@ def test_one_command_knows_every_script_and_what_has_no_time_is_not_begun(
 ) -> None:
     from benchmarks.gpu.all import SCRIPTS, main
 
-    others = {"__init__", "all", "forward", "kernels", "lm_eval_backend", "other_steps", "run", "texts"}
+    others = {"__init__", "all", "forward", "kernels", "lm_eval_backend", "norms", "other_steps", "run", "texts"}
     assert set(SCRIPTS) == {path.stem for path in (ROOT / "benchmarks/gpu").glob("*.py")} - others
     monkeypatch.setattr(sys, "argv", ["all", "--out", str(tmp_path), "--minutes", "0"])
     with pytest.raises(SystemExit, match="1"):

@@ -19,6 +19,7 @@ import numpy.typing as npt
 import torch
 
 from benchmarks.gpu.forward import Packs, body_compiled, by_cudnn, graphed, head_compiled, maskless
+from benchmarks.gpu.norms import fused_norms
 from benchmarks.gpu.run import Run, main
 from benchmarks.gpu.texts import byte_pages, byte_windows
 from models.bench.cost import Cost, forward_cost, size_of
@@ -116,7 +117,7 @@ def bits(log_probability_GC: npt.NDArray[np.float32], spans: Sequence[Span]) -> 
 
 def ways(run: Run, hosted: Hosted, name: str, rows: int, length: int, sizes: Sizes) -> None:
     """Each other way in turns with the product's, on two batches of full rows."""
-    made: dict[str, Callable[[Hosted], Hosted]] = {}
+    made: dict[str, Callable[[Hosted], Hosted]] = {"fused norms": fused_norms}
     if run.device.type == "cuda":
         made |= {"CUDA graphs": graphed, "no mask": maskless, "cuDNN attention": by_cudnn}
     if run.compiles:

@@ -31,8 +31,7 @@ from models.bench.words import bound_sentence
 from models.errors import FieldError, ModelsError
 from models.faults import is_exhaustion
 from models.host.batches import Span, cut_spans
-from models.host.head import find_head
-from models.host.hosted import Hosted, context_tokens, load_hosted
+from models.host.hosted import Hosted, host_model, load_hosted
 from models.host.reader import ByteReader
 from models.host.score import CPU_BATCH_TOKENS, MOST_BATCH_TOKENS, score_spans, score_together
 from models.host.stacked import StackError, stack
@@ -139,8 +138,7 @@ def load_to_measure(model: str, device: torch.device, dtype: torch.dtype, seed: 
     if model not in PRESETS and Path(model).is_dir():
         return load_hosted(Path(model), str(device), dtype)
     built: Any = build_preset(model, device, dtype, seed)
-    parameters = sum(parameter.numel() for parameter in built.parameters())
-    return Hosted(built, ByteReader(), parameters, context_tokens(built.config.get_text_config()), find_head(built))
+    return host_model(built, ByteReader())
 
 
 @dataclass(frozen=True)
@@ -195,11 +193,13 @@ class _Bench:
 
     def _line(self, text: Text, way: Hosted, batch: int, setting: Setting, own: Samples, first: Samples) -> Line:
         count, length = len(self.models), int(setting["length"])
-        rows, why = batch, "as asked for"
+        rows, messages = batch, [self.why_alone] if self.why_alone else []
         if not batch:
             rows, why = self._found(way, length)
+            messages.insert(0, f"batches of {min(rows, len(text.spans))} rows for each model: {why}")
         rows = min(rows, len(text.spans))
-        messages = [f"batches of {rows} rows for each model: {why}", *([self.why_alone] if self.why_alone else [])]
+        if way.note:
+            messages.append(way.note)
         if count > 1:
             setting = setting | {"way": STACKED if way is self.stacked else ALONE}
         if self.folder:

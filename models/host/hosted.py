@@ -86,12 +86,16 @@ def load_hosted(
     if is_adapter(folder):
         return adapt(load_hosted(base or base_folder(folder), device, dtype), folder)
     model = load_model(folder, device, dtype)
-    config = model.config.get_text_config()
+    return host_model(model, open_reader(folder, read_config(folder), int(model.config.get_text_config().vocab_size)))
+
+
+def host_model(model: "PreTrainedModel", reader: Reader) -> Hosted:
+    """A model in memory as one that can be scored."""
     return Hosted(
         model=model,
-        reader=open_reader(folder, read_config(folder), int(config.vocab_size)),
+        reader=reader,
         parameters=sum(parameter.numel() for parameter in model.parameters()),
-        context_tokens=context_tokens(config),
+        context_tokens=context_tokens(model.config.get_text_config()),
         head=find_head(model),
     )
 

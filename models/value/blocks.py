@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from models.value.events import Array, Events
+from models.value.products import over_events
 
 COLUMNS = {"cpu": 16, "cuda": 64}
 """Blocks that are summed in one product. Each costs a multiplication of every probability; a GPU has time for more of
@@ -44,7 +45,7 @@ class Blocks:
             column_m1 = (self._rank_M[first:last] - low)[:, None]
             value_mC = torch.zeros(last - first, high - low, dtype=torch.float64, device=self._device)
             value_mC.scatter_(1, column_m1, value_m[part, None])
-            into_KD[:, low:high] += rows_Km[:, part] @ value_mC
+            into_KD[:, low:high] += over_events(rows_Km[:, part], value_mC)
             first = last
 
     def numbered(self, sums_KD: Tensor) -> Array:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from models.value.events import Array, make_events
 from models.value.newton import on_device, polish, zeros
 from models.value.pieces import Pieces
+from models.value.products import each_over_events
 from models.value.table import Table
 
 TOLERANCE = 1e-6
@@ -120,7 +121,7 @@ def ratios(pieces: Pieces, weights_N: Array) -> Array:
     """E[p_j/p] of every row [N]."""
     weights, total_N = on_device(pieces, weights_N), zeros(pieces, pieces.rows)
     for piece in pieces:
-        total_N += piece @ (weights @ piece).reciprocal_()
+        total_N += each_over_events(piece, (weights @ piece).reciprocal_())
     return total_N.cpu().numpy() / pieces.events
 
 

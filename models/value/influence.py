@@ -19,6 +19,7 @@ from models.value.cells import Cell
 from models.value.events import Array
 from models.value.newton import RIDGE
 from models.value.pieces import Index
+from models.value.products import each_over_events, over_events
 from models.value.table import Table
 
 
@@ -49,7 +50,7 @@ def add_influence(
         inverse_m = (free @ piece[first:]).reciprocal_()
         table.blocks.add(score_UD, begin, piece[first:], inverse_m)
         scaled_Um = piece[first:] * inverse_m
-        hessian_UU += scaled_Um @ scaled_Um.T
+        hessian_UU += over_events(scaled_Um, scaled_Um.T)
     score_UD -= free @ score_UD  # Σ w_j p_j/p = 1: how many events a block has
     events = sum(end - begin for begin, end in cell.fit)
     hessian_UU.diagonal().add_(RIDGE * (hessian_UU.trace() + events))
@@ -73,9 +74,9 @@ def _slopes(table: Table, cell: Cell, weights: Tensor, own: Index, start_M: Tens
         near_m = change_m.abs() < SERIES_BELOW * (end_m + start_m)
         series_m = 0.5 / ((start_m + 2.0 * end_m) / 3.0).square()
         bend_m = torch.where(near_m, series_m, (inverse_m - 1.0 / end_m) / torch.where(near_m, 1.0, change_m))
-        straight_V += piece @ inverse_m
+        straight_V += each_over_events(piece, inverse_m)
         bent_Vm = piece * bend_m.sqrt_()
-        bend_VV += bent_Vm @ bent_Vm.T
+        bend_VV += over_events(bent_Vm, bent_Vm.T)
     slope_UU = weights[:, None] * (bend_VV[1:, :1] + bend_VV[:1, 1:] - bend_VV[0, 0] - bend_VV[1:, 1:])
     slope_UU.diagonal().add_(straight_V[1:] - straight_V[0])
     return slope_UU / log(2.0)

@@ -37,6 +37,7 @@ from models.value.fitted import (
 )
 from models.value.influence import add_influence
 from models.value.pieces import Index, piece_size
+from models.value.products import over_events
 from models.value.table import FLOOR, Table
 
 
@@ -253,7 +254,7 @@ def nearest(
     for begin, piece in _logarithms(log_probability_NM, device):
         scaled = piece * root_M[begin : begin + piece.shape[1]]
         norm_N = scaled.square().sum(dim=1)
-        square_NN += norm_N[:, None] + norm_N - 2.0 * scaled @ scaled.T
+        square_NN += norm_N[:, None] + norm_N - 2.0 * over_events(scaled, scaled.T)
     near_N = square_NN.fill_diagonal_(torch.inf).argmin(dim=1)
     exact_N = torch.zeros(rows, dtype=torch.float64, device=device)
     for begin, piece in _logarithms(log_probability_NM, device):

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from models.value.events import Array
 from models.value.pieces import Pieces
+from models.value.products import each_over_events, over_events
 from models.value.quadratic import minimise_nonnegative
 
 RIDGE = 1e-12
@@ -91,7 +92,7 @@ def _look(pieces: Pieces, p: list[Tensor], before: list[Tensor]) -> tuple[Array,
     """E[p_j/p] [K], and E[ln p] over that of p before; one answer of the device."""
     found = zeros(pieces, pieces.rows + 1)
     for piece, p_m, before_m in zip(pieces, p, before, strict=True):
-        found[:-1] += piece @ p_m.reciprocal()
+        found[:-1] += each_over_events(piece, p_m.reciprocal())
         found[-1] += (p_m / before_m).log_().sum()
     host = found.cpu().numpy() / pieces.events
     return host[:-1], float(host[-1])
@@ -102,7 +103,7 @@ def _hessian(pieces: Pieces, p: list[Tensor]) -> Array:
     total_KK = zeros(pieces, pieces.rows, pieces.rows)
     for piece, p_m in zip(pieces, p, strict=True):
         scaled_Km = piece / p_m
-        total_KK += scaled_Km @ scaled_Km.T
+        total_KK += over_events(scaled_Km, scaled_Km.T)
     hessian_KK: Array = total_KK.cpu().numpy() / pieces.events
     hessian_KK[np.diag_indices_from(hessian_KK)] += RIDGE * np.trace(hessian_KK) / pieces.rows
     return hessian_KK

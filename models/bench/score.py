@@ -28,8 +28,8 @@ from models.bench.presets import PRESETS, build_preset
 from models.bench.samples import Samples, sample_works, write_trace
 from models.bench.timing import spread_of, time_once
 from models.bench.words import bound_sentence
-from models.errors import FieldError, ModelsError
-from models.faults import is_exhaustion
+from models.errors import FieldError, MemoryFull, ModelsError
+from models.faults import first_line, is_exhaustion
 from models.host.batches import Span, cut_spans
 from models.host.hosted import Hosted, host_model, load_hosted
 from models.host.reader import ByteReader
@@ -120,16 +120,16 @@ def measure_score(
                 bench.check_lengths(axes.lengths)
                 for length, batch in product(axes.lengths, axes.batches):
                     lines += bench.measure(length, batch, axes, tell, None if lines else trace)
-            except (MemoryError, OSError, RuntimeError) as error:
-                if not is_exhaustion(error):
+            except (MemoryFull, MemoryError, OSError, RuntimeError) as error:
+                if not isinstance(error, MemoryFull) and not is_exhaustion(error):
                     raise
-                failed = f"{count} × {Path(model).name} in {_name(dtype)} are more than the memory holds"
+                failed = f"{count} × {Path(model).name} in {_name(dtype)}: {first_line(error)}"
                 tell(failed)
             finally:
                 # The next models are not loaded beside these.
                 bench = None
     if not lines:
-        raise ModelsError(f"{failed}: take fewer peers, a smaller model or shorter rows")
+        raise ModelsError(f"nothing was measured ({failed}): take fewer peers, a smaller model or shorter rows")
     return lines
 
 
@@ -197,7 +197,7 @@ class _Bench:
         if not batch:
             rows, why = self._found(way, length)
             messages.insert(0, f"batches of {min(rows, len(text.spans))} rows for each model: {why}")
-        rows = min(rows, len(text.spans))
+        rows = max(1, min(rows, len(text.spans), way.most_tokens // count // length))
         if way.note:
             messages.append(way.note)
         if count > 1:

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from models.bench.presets import build_preset
+from models.train import chunked_loss
 from models.train.cohort import OuterSettings
 from models.train.compression import compress
 from models.train.layout import Layout, layout_of, read_vector
@@ -36,6 +37,23 @@ def test_gradients_are_those_of_the_cpu_in_float32(dtype: torch.dtype, allowed: 
     (loss, expected), (other, found) = gradients("cpu", torch.float32), gradients(device, dtype)
     assert other == pytest.approx(loss, rel=allowed / 10)
     assert (found - expected).norm() <= allowed * expected.norm()
+
+
+def test_a_large_vocabularys_loss_in_chunks_is_that_of_all_logits_on_a_cpu(
+    device: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(chunked_loss.CHUNK_LOGITS, "cuda", 100 * 32000)
+    model = build_preset("llama-0.1b", torch.device("cpu"), torch.float32)
+    text_BT = torch.randint(32000, (2, 129), generator=torch.Generator().manual_seed(0))
+    logits = model(input_ids=text_BT[:, :-1]).logits
+    expected = torch.nn.functional.cross_entropy(logits.flatten(0, 1), text_BT[:, 1:].flatten())
+    slope_VH = torch.autograd.grad(expected, model.get_output_embeddings().weight)[0]
+    model.to(torch.device(device))
+    with learning(model, SETTINGS, torch.bfloat16) as passes:
+        loss = passes.gradients(text_BT.to(device), None)
+    assert float(loss) == pytest.approx(float(expected.detach()), rel=5e-3)
+    found_VH = model.get_output_embeddings().weight.grad.cpu()
+    assert (found_VH - slope_VH).norm() <= 5e-2 * slope_VH.norm()
 
 
 @pytest.mark.parametrize("keep", [1, 64, 1000])

@@ -8,6 +8,8 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import numpy as np
+import numpy.typing as npt
 import torch
 
 from models.errors import DeviceLost
@@ -52,6 +54,12 @@ def free_bytes(device: torch.device) -> int:
     free, total = torch.cuda.mem_get_info(index)
     share = int(torch.cuda.get_per_process_memory_fraction(index) * total)
     return min(free + torch.cuda.memory_reserved(index), share) - torch.cuda.memory_allocated(index)
+
+
+def send(array: npt.NDArray[np.generic], device: torch.device) -> torch.Tensor:
+    """An array on the device; a GPU takes it when it comes to it, and nobody waits."""
+    tensor = torch.from_numpy(array)
+    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor
 
 
 class Watched:

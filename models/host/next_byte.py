@@ -21,9 +21,10 @@ import numpy.typing as npt
 import torch
 
 from models.host.batches import Span, pad, places
+from models.host.device import send
 from models.host.hosted import Hosted
 from models.host.reader import Reader
-from models.host.score import over_batches, send
+from models.host.score import over_batches
 
 NO_BYTE = 256
 MOST_TAILS = 64

@@ -21,7 +21,7 @@ import torch
 from models.errors import MemoryFull
 from models.faults import is_exhaustion, memory_of
 from models.host.batches import Span, cut_spans, next_batch, pad, places
-from models.host.device import free_bytes
+from models.host.device import free_bytes, send
 from models.host.hosted import Hosted
 from models.host.reader import Reading
 from models.text.align import Scores, join_scores
@@ -124,12 +124,6 @@ def score_spans(
         target_P = np.concatenate([target for target, _ in scored])
         log_probability_GC[:, target_P] = torch.cat([values_GP for _, values_GP in scored], 1).cpu().numpy()
     return log_probability_GC
-
-
-def send(array: npt.NDArray[np.int64], device: torch.device) -> torch.Tensor:
-    """An array on the device; a GPU takes it when it comes to it, and nobody waits."""
-    tensor = torch.from_numpy(array)
-    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor
 
 
 def over_batches(

@@ -15,10 +15,11 @@ import numpy.typing as npt
 import torch
 
 from models.errors import TrainingError
+from models.host.device import send
 from models.host.folders import load_model, save_model
 from models.train.distil import Teaching
 from models.train.optimizer import OptimizerState, load_optimizer, restore_state, save_optimizer, state_of
-from models.train.passes import Lesson, Passes, learning, memory_told, on_device
+from models.train.passes import Lesson, Passes, learning, memory_told
 from models.train.settings import TrainSettings
 
 if TYPE_CHECKING:
@@ -121,7 +122,7 @@ def take_steps(
         if teaching is not None and settings.distil_weight:
             lesson = lesson_of(teaching, rows_of(step, settings.batch, len(teaching.text_PT), share), passes.device)
         rows = rows_of(step, settings.batch, len(pages_PT), share)
-        text_BT = on_device(pages_PT[rows].astype(np.int64), passes.device)
+        text_BT = send(pages_PT[rows].astype(np.int64), passes.device)
         losses.append(take_step(passes, optimizer, text_BT, settings, steps_done + step, lesson))
     return torch.stack(losses).double().mean()
 
@@ -159,9 +160,9 @@ def rows_of(step: int, batch: int, pages: int, share: Share) -> npt.NDArray[np.i
 def lesson_of(teaching: Teaching, rows: npt.NDArray[np.intp], device: torch.device) -> Lesson:
     """Some pages of a teaching, on the device."""
     return Lesson(
-        on_device(teaching.text_PT[rows].astype(np.int64), device),
-        on_device(teaching.byte_PLK[rows].astype(np.int64), device),
-        on_device(teaching.probability_PLK[rows], device),
+        send(teaching.text_PT[rows].astype(np.int64), device),
+        send(teaching.byte_PLK[rows].astype(np.int64), device),
+        send(teaching.probability_PLK[rows], device),
     )
 
 

@@ -14,8 +14,6 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
-import numpy as np
-import numpy.typing as npt
 import torch
 from torch.nn import functional
 
@@ -184,12 +182,6 @@ def matrix_dtype(device: torch.device) -> torch.dtype:
     """What matrix products are computed in: bfloat16 on a GPU that has it, float32 elsewhere."""
     fast = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
     return torch.bfloat16 if fast else torch.float32
-
-
-def on_device(values: npt.NDArray[np.generic], device: torch.device) -> "Tensor":
-    """An array on the device; one that it is copied to goes on while the copy is made."""
-    tensor = torch.from_numpy(values)
-    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
 
 
 @contextmanager

@@ -7,12 +7,13 @@ import pytest
 import torch
 
 from models.bench.presets import build_preset
+from models.host.device import send
 from models.train import chunked_loss
 from models.train.cohort import OuterSettings
 from models.train.compression import compress
 from models.train.layout import Layout, layout_of, read_vector
 from models.train.local import make_optimizer, take_step, train_steps
-from models.train.passes import learning, on_device
+from models.train.passes import learning
 from models.train.settings import TrainSettings
 
 SETTINGS = TrainSettings(steps=1, batch=6, page_bytes=65)
@@ -27,7 +28,7 @@ def pages(rows: int, length: int) -> np.ndarray:
 def gradients(device: str, dtype: torch.dtype) -> tuple[float, torch.Tensor]:
     model = build_preset("byte-1m", torch.device("cpu"), torch.float32).to(torch.device(device))
     with learning(model, SETTINGS, dtype) as passes:
-        loss = passes.gradients(on_device(pages(6, 65).astype(np.int64), model.device), None)
+        loss = passes.gradients(send(pages(6, 65).astype(np.int64), model.device), None)
     found = [parameter.grad.flatten() for parameter in model.parameters() if parameter.grad is not None]
     return float(loss), torch.cat(found).cpu()
 
@@ -77,7 +78,7 @@ def test_a_trained_update_has_the_same_bytes_as_on_a_cpu(device: str) -> None:
 def test_a_step_that_the_gpu_does_not_hold_is_taken_in_smaller_passes(device: str) -> None:
     model = build_preset("byte-1m", torch.device(device), torch.float32)
     settings = TrainSettings(steps=1, batch=512, page_bytes=513)
-    text_BT = on_device(pages(512, 513).astype(np.int64), model.device)
+    text_BT = send(pages(512, 513).astype(np.int64), model.device)
     torch.cuda.set_per_process_memory_fraction(ROOM_BYTES / torch.cuda.get_device_properties(0).total_memory)
     try:
         with learning(model, settings) as passes:
@@ -93,7 +94,7 @@ def test_a_step_that_the_gpu_does_not_hold_is_taken_in_smaller_passes(device: st
 
 def test_a_step_waits_for_the_device_only_where_the_library_looks_for_packed_rows(device: str) -> None:
     model = build_preset("byte-1m", torch.device(device), torch.float32)
-    text_BT = on_device(pages(6, 65).astype(np.int64), model.device)
+    text_BT = send(pages(6, 65).astype(np.int64), model.device)
     optimizer = make_optimizer(model, None, SETTINGS)
     with learning(model, SETTINGS) as passes, warnings.catch_warnings(record=True) as waits:
         take_step(passes, optimizer, text_BT, SETTINGS, 0)

@@ -12,10 +12,11 @@ from torch.nn import functional
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from models.host.architectures import Architecture, build_model
+from models.host.device import send
 from models.train import chunked_loss
 from models.train.distil import keep_likeliest
 from models.train.local import lesson_of
-from models.train.passes import Fit, Passes, learning, on_device
+from models.train.passes import Fit, Passes, learning
 from models.train.settings import TrainSettings
 
 ROOT = Path(__file__).parents[3]
@@ -35,7 +36,7 @@ def gradients(fit: Fit, taught: bool) -> tuple[float, list[torch.Tensor]]:
     settings = msgspec.structs.replace(SETTINGS, gradient_checkpointing=fit.again)
     with learning(model, settings) as passes:
         passes.fit = fit
-        loss = passes.gradients(on_device(pages(5).astype(np.int64), model.device), lesson)
+        loss = passes.gradients(send(pages(5).astype(np.int64), model.device), lesson)
     return float(loss), [parameter.grad for parameter in model.parameters() if parameter.grad is not None]
 
 

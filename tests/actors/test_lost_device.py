@@ -91,13 +91,17 @@ def test_a_host_that_comes_up_without_its_gpu_computes_nothing_on_the_cpu(
     assert open_device("auto") == open_device("cpu", gpus) == "cpu"
 
 
-def test_a_scorer_whose_device_failed_says_so(
+def test_a_scorer_says_that_memory_was_full_and_that_its_device_failed(
     network: Any, versions: tuple[Path, dict[str, bytes]], tmp_path: Path
 ) -> None:
     folder = network.host._store.materialize(versions[1]["ada"])
     scorer = Scorer(ScorerSettings(device="cpu", threads=1, batch_tokens=None, name="scorer-0"))
     request = PartRequest(folder=str(folder), file=str(tmp_path / "scores"))
-    assert scorer.score(request, [b"some text"]).refusal is None
+    assert scorer.score(request, [b"some text"]).note == ""
+    scorer._hosted(request.folder).limit_batch(64)
+    receipt = scorer.score(request, [b"some text"])
+    assert (receipt.refusal, receipt.scorer) == (None, "scorer-0")
+    assert receipt.note == "batches of at most 64 tokens: this machine's memory is full"
     scorer._hosted(request.folder).model.base_model.register_forward_pre_hook(fail)
     for ask in (lambda: scorer.score(request, [b"some text"]), scorer.ping):
         with pytest.raises(DeviceLost, match="unspecified launch failure"):

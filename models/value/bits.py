@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from models.value.cells import Span
+from models.value.cells import Span, spans_of
 from models.value.events import Array, Events
 from models.value.pieces import Index
 from models.value.table import Table
@@ -85,9 +85,9 @@ def end_of_path(weights_K: Tensor, start_m: Tensor, rows_Km: Tensor) -> Tensor:
 
 def used_spans(events: Events) -> Iterator[tuple[int, int, Span]]:
     """(fold of the weights, stratum, events of the other fold) for every part that has events, in the table's order."""
+    span = spans_of(events)
     for cell_fold in (0, 1):
         for stratum in range(events.strata):
-            key = (1 - cell_fold) * events.strata + stratum
-            begin, end = np.searchsorted(events.fold_M * events.strata + events.stratum_M, [key, key + 1]).tolist()
+            begin, end = span[1 - cell_fold, stratum]
             if end > begin:
                 yield cell_fold, stratum, (begin, end)

@@ -23,12 +23,14 @@ class Blocks:
     """The blocks of events that are in the order of a table."""
 
     def __init__(self, events: Events, device: torch.device) -> None:
-        block_M = events.block_M
         self._events, self._device = events, device
-        self._starts_D = np.flatnonzero(np.append(True, block_M[1:] != block_M[:-1])[: block_M.size])
-        lengths_D = np.diff(np.append(self._starts_D, block_M.size))
-        self.events_D = torch.from_numpy(lengths_D).to(device, torch.float64)
-        self._rank_M = torch.from_numpy(np.repeat(np.arange(lengths_D.size), lengths_D)).to(device)
+        order_D = np.lexsort((np.arange(events.blocks), events.stratum_D, events.fold_D))
+        self._number_D = order_D[events.events_D[order_D] > 0]
+        ends_D = np.cumsum(events.events_D[self._number_D])
+        self._starts_D = ends_D - events.events_D[self._number_D]
+        lengths_D = torch.from_numpy(events.events_D[self._number_D]).to(device)
+        rank_D = torch.arange(self._number_D.size, device=device)
+        self._rank_M = rank_D.repeat_interleave(lengths_D, output_size=events.block_M.size)
 
     def zeros(self, rows: int) -> Tensor:
         """Room for sums [K, D]."""
@@ -51,7 +53,7 @@ class Blocks:
     def numbered(self, sums_KD: Tensor) -> Array:
         """Sums [K, D] by the blocks' own numbers."""
         found_KD = np.zeros((len(sums_KD), self._events.blocks))
-        found_KD[:, self._events.block_M[self._starts_D]] = sums_KD.cpu().numpy()
+        found_KD[:, self._number_D] = sums_KD.cpu().numpy()
         return found_KD
 
     def _rank(self, event: int) -> int:

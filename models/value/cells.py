@@ -37,7 +37,7 @@ def out_of_fold_cells(events: Events) -> list[Cell]:
 
     Raises RoundError where a fold has no events.
     """
-    span = _spans(events)
+    span = spans_of(events)
     every = range(events.strata)
     cells = []
     for fold in (0, 1):
@@ -53,7 +53,7 @@ def out_of_fold_cells(events: Events) -> list[Cell]:
 
 def flat_cells(events: Events) -> list[Cell]:
     """The same on both folds together, for weights that will be used on text of later epochs. `use` is empty."""
-    span = _spans(events)
+    span = spans_of(events)
     cells = []
     for strata, pooled in _groups(events, [0, 1]):
         fitted = range(events.strata) if pooled else strata
@@ -62,9 +62,11 @@ def flat_cells(events: Events) -> list[Cell]:
     return cells
 
 
-def _spans(events: Events) -> dict[tuple[int, int], Span]:
-    key_M = events.fold_M * events.strata + events.stratum_M
-    bounds = np.searchsorted(key_M, np.arange(2 * events.strata + 1)).tolist()
+def spans_of(events: Events) -> dict[tuple[int, int], Span]:
+    """The span of each fold and stratum."""
+    key_D = events.fold_D * events.strata + events.stratum_D
+    lengths = np.bincount(key_D, events.events_D, 2 * events.strata).astype(np.int64)
+    bounds = np.append(0, np.cumsum(lengths)).tolist()
     return {
         (fold, stratum): (bounds[fold * events.strata + stratum], bounds[fold * events.strata + stratum + 1])
         for fold in (0, 1)
@@ -78,8 +80,8 @@ def _length(span: Span) -> int:
 
 def _groups(events: Events, folds: list[int]) -> list[tuple[tuple[int, ...], bool]]:
     """Strata with enough text of their own in these folds, one by one, then the thin ones together."""
-    among_M, among_D = np.isin(events.fold_M, folds), np.isin(events.fold_D, folds)
-    count = np.bincount(events.stratum_M[among_M], minlength=events.strata)
+    among_D = np.isin(events.fold_D, folds)
+    count = np.bincount(events.stratum_D[among_D], events.events_D[among_D], events.strata)
     documents = np.bincount(events.stratum_D[among_D], minlength=events.strata)
     thin_S = (count < MINIMUM_EVENTS) | (documents < MINIMUM_DOCUMENTS)
     groups: list[tuple[tuple[int, ...], bool]] = [((stratum,), False) for stratum in np.flatnonzero(~thin_S).tolist()]

@@ -60,6 +60,11 @@ class Events:
         return self._of_block(self.fold_M)
 
     @cached_property
+    def events_D(self) -> Whole:
+        """How many events each block has."""
+        return np.bincount(self.block_M, minlength=self.blocks)
+
+    @cached_property
     def bytes_D(self) -> Array:
         """Bytes of text that each block's events cover."""
         return np.bincount(self.block_M, self.bytes_M, self.blocks).astype(np.float64)
@@ -69,8 +74,18 @@ class Events:
         """The events by fold, then stratum, then block, else as they stand: the order in which they are worked on."""
         return np.lexsort((self.block_M, self.stratum_M, self.fold_M))
 
+    @cached_property
+    def runs(self) -> tuple[Whole, Whole]:
+        """The first event of each run of `order_M`, of events that follow each other as they stand, and its length."""
+        starts = np.flatnonzero(np.append(True, np.diff(self.order_M) != 1)[: self.order_M.size])
+        return self.order_M[starts], np.diff(np.append(starts, self.order_M.size))
+
     def ordered(self) -> "Events":
         """The same events in the order of `order_M`."""
+        return self._ordered
+
+    @cached_property
+    def _ordered(self) -> "Events":
         at = self.order_M
         return Events(self.stratum_M[at], self.block_M[at], self.fold_M[at], self.bytes_M[at], self.strata)
 
@@ -94,8 +109,7 @@ def make_events(
     stratum = np.zeros(events, dtype=np.int64) if stratum_M is None else _column("stratum_M", stratum_M, events)
     if stratum.size and stratum.min() < 0:
         raise RoundError("stratum_M must be 0 or more")
-    block = _runs(stratum) if block_M is None else _column("block_M", block_M, events)
-    block = np.unique(block, return_inverse=True)[1].reshape(-1).astype(np.int64)
+    block = _numbered(_runs(stratum) if block_M is None else _column("block_M", block_M, events))
     fold = alternate_folds(stratum, block) if fold_M is None else _column("fold_M", fold_M, events)
     width = np.ones(events, dtype=np.int64) if bytes_M is None else _column("bytes_M", bytes_M, events)
     return Events(stratum, block, fold, width, int(stratum.max(initial=0)) + 1)
@@ -103,8 +117,10 @@ def make_events(
 
 def alternate_folds(stratum_M: Whole, block_M: Whole) -> Whole:
     """Folds by block: within each stratum, in order of appearance, to the fold that has fewer events so far."""
-    blocks, first_D, events_D = np.unique(block_M, return_index=True, return_counts=True)
-    fold_D = np.zeros(int(blocks.max(initial=-1)) + 1, dtype=np.int64)
+    starts = np.flatnonzero(np.append(True, np.diff(block_M) != 0)[: block_M.size])
+    blocks, first = np.unique(block_M[starts], return_index=True)
+    first_D, fold_D = starts[first], np.zeros(int(blocks.max(initial=-1)) + 1, dtype=np.int64)
+    events_D = np.bincount(block_M)[blocks] if blocks.size else blocks
     filled: dict[tuple[int, int], int] = {}
     for index in np.argsort(first_D, kind="stable").tolist():
         stratum = int(stratum_M[first_D[index]])
@@ -139,8 +155,17 @@ def _runs(stratum_M: Whole) -> Whole:
     block_M = np.zeros(stratum_M.size, dtype=np.int64)
     for stratum in np.unique(stratum_M):
         at = np.flatnonzero(stratum_M == stratum)
-        block_M[at] = stratum * RUNS + np.arange(at.size) * RUNS // max(at.size, RUNS)
+        bounds = -(-np.arange(RUNS + 1) * max(at.size, RUNS) // RUNS)
+        lengths = np.diff(np.minimum(bounds, at.size))
+        block_M[at] = np.repeat(stratum * RUNS + np.arange(RUNS), lengths)
     return block_M
+
+
+def _numbered(block_M: Whole) -> Whole:
+    """The same blocks by numbers from 0 without gaps, in the order of those that were given."""
+    if block_M.size and block_M.min() >= 0 and block_M.max() < 4 * block_M.size:
+        return (np.cumsum(np.bincount(block_M) > 0) - 1)[block_M]
+    return np.unique(block_M, return_inverse=True)[1].reshape(-1).astype(np.int64)
 
 
 def _column(name: str, given: ArrayLike, events: int) -> Whole:

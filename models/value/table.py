@@ -19,7 +19,7 @@ from torch import Tensor
 from models.value.blocks import Blocks
 from models.value.cells import Span
 from models.value.errors import RoundError
-from models.value.events import Events
+from models.value.events import Events, Whole
 from models.value.pieces import Index, Pieces, Reads, empty, kept_bytes, piece_size
 
 FLOOR = 1e-12
@@ -57,6 +57,7 @@ class Table:
         self._source, self._order_M = log_probability_NM.numpy() if host else log_probability_NM, events.order_M
         if log_probability_NM.shape[1] != self.size:
             raise RoundError(f"the rows have {log_probability_NM.shape[1]} events, the columns {self.size}")
+        self._at_M = _on_device(events.runs, self.size, self.device)
         self._baseline_M = self._check_baseline(log_baseline_M)
         self._top_M = torch.empty(self.size, dtype=torch.float64, device=self.device)
         room = self.rows * self.size * 8 <= self._room
@@ -141,11 +142,14 @@ class Table:
 
     def _read(self, wanted: slice | Index, begin: int, end: int) -> Tensor:
         """Natural logs of some of the source's rows at some events of the order, as the source has them."""
+        if isinstance(self._source, Tensor):
+            at_m = self._at_M[begin:end]
+            if isinstance(wanted, slice):
+                return self._source.index_select(1, at_m)
+            picked: Tensor = self._source[torch.from_numpy(wanted).to(at_m.device)[:, None], at_m]
+            return picked
         order_m = self._order_M[begin:end]
         low, high = int(order_m.min()), int(order_m.max()) + 1
-        if isinstance(self._source, Tensor):
-            part: Tensor = self._source[wanted, low:high]
-            return part.index_select(1, torch.from_numpy(order_m - low).to(part.device))
         runs = np.split(order_m, np.flatnonzero(np.diff(order_m) != 1) + 1)
         if RUN * len(runs) <= order_m.size:
             taken = np.concatenate([self._source[:, run[0] : run[-1] + 1][wanted] for run in runs], axis=1)
@@ -174,7 +178,7 @@ class Table:
         baseline = torch.as_tensor(log_baseline_M)
         if baseline.shape != (self.size,):
             raise RoundError(f"the baseline has shape {tuple(baseline.shape)}, there are {self.size} events")
-        baseline = baseline.to(self.device, torch.float64)[torch.from_numpy(self._order_M).to(self.device)]
+        baseline = baseline.to(self.device, torch.float64)[self._at_M]
         hopeless = torch.nonzero(~(baseline > -torch.inf)).reshape(-1)
         if len(hopeless):
             event = int(self._order_M[int(hopeless[0])])
@@ -187,3 +191,12 @@ class Table:
         for begin, end in spans:
             for first in range(begin, end, step):
                 yield first, min(first + step, end)
+
+
+def _on_device(runs: tuple[Whole, Whole], events: int, device: torch.device) -> Tensor:
+    """The order [M] of events on a device, from its runs: these are few, and quickly there."""
+    first_R, length_R = runs
+    shift = torch.from_numpy(first_R - np.cumsum(length_R) + length_R).to(device)
+    return torch.arange(events, device=device) + shift.repeat_interleave(
+        torch.from_numpy(length_R).to(device), output_size=events
+    )

@@ -117,9 +117,9 @@ def bits(log_probability_GC: npt.NDArray[np.float32], spans: Sequence[Span]) -> 
 
 def ways(run: Run, hosted: Hosted, name: str, rows: int, length: int, sizes: Sizes) -> None:
     """Each other way in turns with the product's, on two batches of full rows."""
-    made: dict[str, Callable[[Hosted], Hosted]] = {"fused norms": fused_norms}
+    made: dict[str, Callable[[Hosted], Hosted]] = {}
     if run.device.type == "cuda":
-        made |= {"CUDA graphs": graphed, "no mask": maskless, "cuDNN attention": by_cudnn}
+        made |= {"fused norms": fused_norms, "CUDA graphs": graphed, "no mask": maskless, "cuDNN attention": by_cudnn}
     if run.compiles:
         made["both compiled"] = lambda hosted: head_compiled(body_compiled(hosted))
         made |= {"body compiled": body_compiled, "head compiled": head_compiled}

@@ -16,14 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from actors.errors import EndpointRefused
-from cluster.archive import (
-    check_proof,
-    export_ledger,
-    import_ledger,
-    migrate_ledger,
-    prove,
-    prune_ledger,
-)
+from cluster.archive import check_proof, export_ledger, import_ledger, migrate_ledger, prove, prune_ledger
 from cluster.audit import Audited, audit_epoch
 from cluster.bench.settings import read_bench
 from cluster.config import Network, load_network
@@ -147,16 +140,7 @@ def launch(
     resolved = network if isinstance(network, Network) else load_network(Path(network) if network else None, overrides)
     place = find_home(Path(home) if home else None, resolved.network.name)
     outcome = run_network(resolved, place, epochs=epochs, address=address, show=show)
-    return RunReport(
-        network=resolved.network.name,
-        home=place.folder,
-        height=outcome.height,
-        block_hash=outcome.block_hash.hex(),
-        issuance_rao=outcome.issuance_rao,
-        epochs=outcome.records,
-        neurons=outcome.records[-1].neurons,
-        plot=place.rounds_plot if place.rounds_plot.exists() else None,
-    )
+    return outcome.report(resolved.network.name, place)
 
 
 def submit(
@@ -314,11 +298,7 @@ def bench(
 
 
 def verify(home: Path | str) -> Verified:
-    """Derive the whole ledger again from its genesis.
-
-    Raises:
-        DamagedLedger: the first height at which it is not what its blocks lead to.
-    """
+    """Derive the whole ledger again from its genesis. Raises DamagedLedger: the first height that does not follow."""
     place = Home(Path(home).absolute())
     _check_home(place)
     return _verify(place.chain)
@@ -332,10 +312,8 @@ def epochs(home: Path | str) -> list[EpochRecord]:
 
 
 def verify_light(home: Path | str) -> LightlyVerified:
-    """Check the ledger's headers, signatures, finality sets and votes alone, without executing a block.
-
-    Raises:
-        DamagedLedger: the first height that is wrong.
+    """Check the ledger's headers, signatures, finality sets and votes alone, without executing a block. Raises
+    DamagedLedger: the first height that is wrong.
     """
     place = Home(Path(home).absolute())
     _check_home(place)
@@ -350,10 +328,8 @@ def audit(home: Path | str, epoch: int) -> list[Audited]:
 
 
 def disclose(home: Path | str, epoch: int) -> Disclosure:
-    """The private documents that a closed epoch asked about, each with its way to the root in the genesis.
-
-    Raises:
-        ClusterError: the network's text is public, or the epoch is not closed. EvidenceError: evidence is damaged.
+    """The private documents that a closed epoch asked about, each with its way to the root in the genesis. Raises
+    ClusterError where the network's text is public or the epoch is not closed, EvidenceError where evidence is damaged.
     """
     return _disclose(Home(Path(home).absolute()), epoch)
 

@@ -28,7 +28,7 @@ from cluster.place.crew import end_crew, start_crew
 from cluster.place.packing import Packing
 from cluster.place.ray import joined_ray
 from cluster.questions import ask_versions, draw
-from cluster.report import EpochRecord, Seconds, append_epoch, epoch_record, neuron_records
+from cluster.report import EpochRecord, RunReport, Seconds, append_epoch, epoch_record, neuron_records
 from cluster.round_plot import draw_rounds
 from cluster.round_report import round_records
 from cluster.rounds import epoch_facts, round_facts, share, weigh
@@ -47,6 +47,19 @@ class Outcome:
     height: int
     block_hash: bytes
     issuance_rao: int
+
+    def report(self, network: str, home: Home) -> RunReport:
+        """As a person is told."""
+        return RunReport(
+            network=network,
+            home=home.folder,
+            height=self.height,
+            block_hash=self.block_hash.hex(),
+            issuance_rao=self.issuance_rao,
+            epochs=self.records,
+            neurons=self.records[-1].neurons,
+            plot=home.rounds_plot if home.rounds_plot.exists() else None,
+        )
 
 
 def run_network(

@@ -21,7 +21,9 @@ from models.bench.line import Line, Setting, make_line
 from models.bench.samples import sample_works, write_trace
 from models.bench.timing import spread_of
 from models.bench.words import bound_sentence
-from models.value.measures import make_table, measure_shares, shares
+from models.value.events import make_events
+from models.value.measures import Measure, measure_shares
+from models.value.table import Table
 
 BASELINE = -4.0
 """Natural logarithm that the baseline gives to every event."""
@@ -49,6 +51,8 @@ def measure_value(
 ) -> list[Line]:
     """`shares` of every number of models on every number of events: fit on two folds, closed form, errors.
 
+    How the events hang together is laid out before, as it is where a text is drawn.
+
     ceilings: by dtype; those of float64, in which values are computed. trace: where a Chrome trace of one repetition of
     the first is written. Raises OSError where it cannot be.
     """
@@ -72,12 +76,16 @@ def _measure(
     cost = value_cost(models, events)
     tell(bound_sentence(setting, cost, ceilings))
     rows_NM, baseline_M = make_rows(models, events, device)
-    table = make_table(rows_NM, baseline_M, device=device)
-    measured, passes = measure_shares(table), table.passes
-    del table
-    (samples,) = sample_works([lambda: shares(rows_NM, baseline_M, device=device)], device, repeats=repeats, warm_up=1)
+    laid_out = make_events(events)
+
+    def value() -> tuple[Measure, float]:
+        table = Table(rows_NM, baseline_M, laid_out, device)
+        return measure_shares(table), table.passes
+
+    measured, passes = value()
+    (samples,) = sample_works([value], device, repeats=repeats, warm_up=1)
     if trace is not None:
-        write_trace(lambda: shares(rows_NM, baseline_M, device=device), device, trace)
+        write_trace(value, device, trace)
     worth = spread_of(samples.seconds).median / cost.floors_s(ceilings)[1]
     assert measured.weights_SN is not None
     return make_line(

@@ -186,9 +186,9 @@ class Run:
 
 
 def free(device: torch.device) -> None:
-    """Give back what nobody holds any more."""
-    gc.collect()
+    """Give back what nobody holds any more, to a GPU."""
     if device.type == "cuda":
+        gc.collect()
         torch.cuda.empty_cache()
 
 

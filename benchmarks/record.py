@@ -5,23 +5,22 @@ commit is listed.
 """
 
 import json
-import os
-import platform
 import statistics
-import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from time import perf_counter
 from typing import Any
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
-MEASURED = ("actors", "benchmarks/*.py", "cluster", "ledger", "models")
-"""Where changes that are not in the commit would make a figure another."""
-PACKAGES = ("numpy", "msgspec", "PyNaCl", "pyarrow", "ray", "torch")
+sys.path[:0] = [str(ROOT)]
+
+import torch  # noqa: E402
+
+from models.bench.machine import describe_machine  # noqa: E402
+from models.bench.report import code_version  # noqa: E402
 
 
 def time_pairs(
@@ -62,13 +61,14 @@ def summarize(samples: Sequence[float]) -> dict[str, Any]:
 
 def write_record(name: str, configuration: dict[str, Any], measured: dict[str, Any]) -> Path:
     """Write `results/NAME.json`, print it as one line, and say where it is."""
+    machine, (commit, changed) = describe_machine(torch.device("cpu")), code_version()
     record = {
         "benchmark": name,
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "commit": _git("rev-parse", "HEAD"),
-        "changed": _git("status", "--porcelain", "--untracked-files=no", "--", *MEASURED).splitlines(),
-        "device": _device(),
-        "versions": _versions(),
+        "commit": commit,
+        "changed": changed,
+        "device": {"cpu": machine.cpu, "cores": machine.cores, "load": machine.load, "system": machine.system},
+        "versions": machine.versions,
         "configuration": configuration,
         "measured": measured,
     }
@@ -77,32 +77,3 @@ def write_record(name: str, configuration: dict[str, Any], measured: dict[str, A
     path.write_text(json.dumps(record, indent=1) + "\n")
     print(json.dumps(record))
     return path
-
-
-def _git(*arguments: str) -> str:
-    return subprocess.run(("git", *arguments), cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
-
-
-def _device() -> dict[str, Any]:
-    names = [line.split(":", 1)[1].strip() for line in _cpuinfo() if line.startswith("model name")]
-    return {
-        "cpu": names[0] if names else platform.processor() or platform.machine(),
-        "cores": os.cpu_count(),
-        "load": [round(value, 2) for value in os.getloadavg()],
-        "system": platform.platform(),
-    }
-
-
-def _cpuinfo() -> list[str]:
-    path = Path("/proc/cpuinfo")
-    return path.read_text().splitlines() if path.exists() else []
-
-
-def _versions() -> dict[str, str]:
-    versions = {"python": sys.version.split()[0]}
-    for package in PACKAGES:
-        try:
-            versions[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return versions

@@ -38,6 +38,7 @@ USUAL_DTYPE = {"cpu": "float32", "cuda": "bfloat16"}
 SCORED_LENGTH = {"cpu": 512, "cuda": 2048}
 TRAINED_LENGTH = {"cpu": 256, "cuda": 2048}
 VALUED_EVENTS = {"cpu": 1 << 16, "cuda": 1 << 20}
+BUSY = "an MFU is above 100%: the device was busy with something else when its ceilings were measured; measure again"
 UPDATE_DTYPE, VALUE_DTYPE = "float32", "float64"
 """Of updates, and in which values are computed."""
 
@@ -76,6 +77,7 @@ def run_bench(work: str, model: str | None, settings: Bench, *, show: Progress, 
         ceilings=list(bench.ceilings.values()),
         configuration=msgspec.to_builtins(resolved),
         lines=lines,
+        messages=[BUSY] if any((line.mfu or 0.0) > 1 for line in lines) else [],
     )
 
 

@@ -91,7 +91,7 @@ def code_version() -> tuple[str | None, tuple[str, ...]]:
     if _git("rev-parse", "--show-toplevel") != str(ROOT):
         return None, ()
     changed = _git("status", "--porcelain", "--untracked-files=no", "--", *MEASURED) or ""
-    return _git("rev-parse", "HEAD"), tuple(changed.splitlines())
+    return _git("rev-parse", "HEAD"), tuple(line.split(maxsplit=1)[1] for line in changed.splitlines())
 
 
 def _git(*arguments: str) -> str | None:

@@ -162,13 +162,13 @@ class Table:
         if not len(part):
             return
         top_m, baseline_m = self._top_M[begin:end], self._baseline_M[begin:end]
-        lowest_m = part.amin(dim=0).to(torch.float64)
+        lowest = part.amin()
         if self.device.type == "cuda":
             torch.sub(part, top_m, out=into).exp_()
         else:  # of two types it takes a processor longer than one after the other
             into.copy_(part).sub_(top_m).exp_()
         floor_m = (baseline_m + log(FLOOR) - top_m).exp_().clamp_(min=LEAST)
-        if bool((lowest_m - top_m < floor_m.log()).any()):
+        if bool(lowest < (floor_m.log() + top_m).amax()):
             torch.maximum(into, floor_m, out=into)
 
     def _baseline(self, begin: int, end: int) -> Tensor:

@@ -39,17 +39,19 @@ def polish(pieces: Pieces, weights_K: Array, goal: float, enough: float, limit: 
         above = float(ratio_K.max()) - 1.0
         if above <= goal:
             return weights_K, step
-        if hessian_KK is None or above > NEARER * before:
+        fresh = hessian_KK is None or above > NEARER * before
+        if hessian_KK is None or fresh:
             hessian_KK = _hessian(pieces, p)
         before = above
         linear_K = hessian_KK @ weights_K + ratio_K - 1.0
         target_K = minimise_nonnegative(hessian_KK, linear_K, weights_K)
         stepped = _step(pieces, weights_K, p, ratio_K, target_K)
-        if stepped is None:
-            if above <= enough:
-                return weights_K, step
-            stepped = _multiply(pieces, weights_K, p, ratio_K)
-        weights_K, p, ratio_K = stepped
+        if stepped is None and not fresh:
+            hessian_KK = None
+            continue
+        if stepped is None and above <= enough:
+            return weights_K, step
+        weights_K, p, ratio_K = stepped or _multiply(pieces, weights_K, p, ratio_K)
     return weights_K, limit
 
 

@@ -4,7 +4,7 @@ Size: updates of real training, of a model of ten million parameters and of one 
 The rule gives 64 · 14 bits for 4096 · 32, 146 times less; short chunks round down, headers and codebooks cost.
 
 Speed: encoding and decoding ten million parameters, together, with one thread and with two. What bounds it: the choice
-of the largest 64 of each 4096, which reads every number once and is nine tenths of the time.
+of the largest 64 of each 4096, which reads every number once and is seven tenths of the time.
 
 Safety: payloads changed at random, half of them with a checksum that agrees again, so that what is behind it is
 reached. Each is refused with its code, or is an update within the layout; anything else ends the run with the payload

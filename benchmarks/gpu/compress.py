@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from benchmarks.gpu.run import Run, main
-from models.bench.compress import DEGREES, layout_with, measure_compress
+from models.bench.compress import draw_update, layout_with, measure_compress
 from models.bench.cost import Cost
 from models.bench.line import Setting
 from models.bench.samples import sample_works
@@ -49,7 +49,7 @@ def measure(run: Run) -> None:
 def compare(run: Run, count: int, repeats: int) -> None:
     """The choice alone, and the whole body of a payload; on a GPU each in turns with the kernel's."""
     layout, outer = layout_with(count), OuterSettings()
-    chunks, vector_P = chunks_of(layout, outer.keep), drawn(count, run.device)
+    chunks, vector_P = chunks_of(layout, outer.keep), draw_update(count, run.device)
     cost = Cost(0.0, 4.0 * count + payload_bytes(layout, outer.keep))
     works: dict[str, Callable[[], Any]] = {
         "choice": lambda: encoding.largest_places(vector_P, chunks),
@@ -97,15 +97,6 @@ def encoded_by_kernel(vector_P: torch.Tensor, chunks: Chunks) -> bytes:
         return encoding.encode(vector_P, chunks)
     finally:
         encoding.largest_places = own
-
-
-def drawn(count: int, device: torch.device) -> torch.Tensor:
-    """An update with a heavy tail, as real ones have: normal numbers over the root of a mean of squares of others."""
-    generator = torch.Generator(device).manual_seed(0)
-    square_P = torch.zeros(count, device=device)
-    for _ in range(DEGREES):
-        square_P += torch.empty(count, device=device).normal_(generator=generator).square_()
-    return torch.empty(count, device=device).normal_(generator=generator).div_(square_P.div_(DEGREES).sqrt_())
 
 
 if __name__ == "__main__":

@@ -143,11 +143,11 @@ class Table:
     def _read(self, wanted: slice | Index, begin: int, end: int) -> Tensor:
         """Natural logs of some of the source's rows at some events of the order, as the source has them."""
         if isinstance(self._source, Tensor):
-            at_m = self._at_M[begin:end]
+            at_m = self._at_M[begin:end].to(self._source.device)
             if isinstance(wanted, slice):
-                return self._source.index_select(1, at_m)
+                return self._source.index_select(1, at_m).to(self.device)
             picked: Tensor = self._source[torch.from_numpy(wanted).to(at_m.device)[:, None], at_m]
-            return picked
+            return picked.to(self.device)
         order_m = self._order_M[begin:end]
         low, high = int(order_m.min()), int(order_m.max()) + 1
         runs = np.split(order_m, np.flatnonzero(np.diff(order_m) != 1) + 1)

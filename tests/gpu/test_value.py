@@ -46,6 +46,12 @@ def test_what_is_not_kept_gives_the_same(device, rows, monkeypatch):
     np.testing.assert_allclose(again.se_N, kept.se_N, rtol=0, atol=1e-9)
 
 
+def test_a_cpu_values_what_is_on_a_gpu(device, rows):
+    rows_NM, baseline_M, columns = rows
+    there = shares(rows_NM, baseline_M, **columns)
+    np.testing.assert_array_equal(shares(rows_NM.to(device), baseline_M, **columns).bits_N, there.bits_N)
+
+
 def test_the_nearest_are_those_of_a_cpu(device, rows):
     rows_NM, _, _ = rows
     (here_N, near_N), (_, bits_N) = nearest(rows_NM.to(device), device=device), nearest(rows_NM)

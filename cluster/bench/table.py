@@ -21,11 +21,9 @@ def parts_of(lines: Sequence[Line]) -> list[list[Line]]:
 
 
 def common_setting(lines: Sequence[Line]) -> dict[str, str]:
-    """What all lines share, where there are several; it needs no column."""
-    if len(lines) < 2:
-        return {}
+    """What all lines share; it needs no column."""
     return {
-        name: str(value)
+        name: _said(value)
         for name, value in lines[0].setting.items()
         if all(name in line.setting and line.setting[name] == value for line in lines)
     }
@@ -70,10 +68,8 @@ def remarks_of(lines: Sequence[Line]) -> list[str]:
         which = ", ".join(f"{name} {_said(value)}" for name, value in line.setting.items() if name not in common)
         for message in line.messages:
             about.setdefault(message, []).append(which)
-    several = len(lines) > 1
     return [
-        message if len(which) == len(lines) or not several else f"{'; '.join(which)}: {message}"
-        for message, which in about.items()
+        message if len(which) == len(lines) else f"{'; '.join(which)}: {message}" for message, which in about.items()
     ]
 
 
@@ -101,7 +97,7 @@ def _spread(line: Line) -> str:
 
 
 def _short(value: float | None, unit: str = "") -> str:
-    return BLANK if value is None else quantity(value, unit).strip()
+    return BLANK if value is None else quantity(value, unit).replace(" ", "")
 
 
 def _said(value: str | int | float | bool | None) -> str:

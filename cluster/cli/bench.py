@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 from rich.markup import escape
+from rich.measure import Measurement
 from rich.table import Table
 
 import taoray
@@ -18,6 +19,9 @@ from cluster.errors import ClusterError
 
 if TYPE_CHECKING:
     from models.bench.report import Report
+
+WIDEST = 1000
+"""Characters of a table; no console is wider."""
 
 
 def bench(
@@ -69,7 +73,11 @@ def _print(report: "Report", files: tuple[Path, ...]) -> None:
 
     console = Console()
     for lines in parts_of(report.lines):
-        console.print(_table(title_of(report, lines), columns_of(lines)))
+        table = _table(title_of(report, lines), columns_of(lines))
+        # A narrow terminal breaks the lines: figures that are cut off would say something else.
+        unbound = console.options.update(max_width=WIDEST)
+        console.width = max(console.width, Measurement.get(console, unbound, table).maximum)
+        console.print(table)
         for remark in (*remarks_of(lines), ""):
             console.print(escape(remark), highlight=False, soft_wrap=True)
     for sentence in (*report.messages, *(f"written: {path}" for path in files)):

@@ -104,12 +104,13 @@ def test_the_command_writes_record_figure_and_trace_and_ends_with_one_document(t
     assert json.loads((tmp_path / "trace.json").read_text())["traceEvents"]
 
 
-def test_the_command_prints_a_table(tmp_path: Path) -> None:
-    flags = [part for override in SCORE for part in ("--set", override)]
+def test_the_command_prints_a_table_of_whole_figures() -> None:
+    flags = [part for override in (*SCORE, "peers=[1,2]") for part in ("--set", override)]
     result = CliRunner().invoke(app, ["bench", "score", *flags])
     assert result.exit_code == 0, result.output
     assert "tokens/s" in result.stdout
     assert "MFU" in result.stdout
+    assert "…" not in result.stdout
 
 
 @pytest.mark.parametrize(

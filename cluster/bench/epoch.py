@@ -7,7 +7,9 @@ each host; hosts check the queries and sign every answer; validators fetch the a
 join them. Of that only the drawing, the checking and what the last host computes alone are not hidden.
 
 The bare loop is one process that has all weights in memory and all windows of one version in one call, so its batches
-are never smaller than a host's; it signs, sends and checks nothing.
+are never smaller than a host's; it signs, sends and checks nothing. Ray runs its workers at a lower priority than the
+loop's process (`RAY_worker_niceness`, 15): where other work wants the cores too, the phase gets less of them than the
+loop, so the ratio means something on a machine that does nothing else.
 
 Invariants: the phase is `cluster.questions`' own, with real validators, pool and hosts, to the point where a validator
 values what it has read; both sides have run before either is timed, then run in turns; they must say the same.

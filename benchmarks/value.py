@@ -24,6 +24,7 @@ from benchmarks.record import summarize, write_record
 from models.bench.ceilings import measure_ceilings
 from models.bench.cost import value_cost
 from models.bench.value import BASELINE, make_rows
+from models.host.allocator import keep_freed_memory
 from models.value.measures import make_table, measure_shares
 
 CPU = torch.device("cpu")
@@ -74,6 +75,7 @@ def main() -> None:
     parser.add_argument("--thorough", action="store_true")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
+    keep_freed_memory()
     measured = {f"256 x {events}": value(*make_rows(256, events, CPU), options.runs) for events in (65_536, 262_144)}
     for events in (262_144, *([1_048_576] if options.thorough else [])):
         with tempfile.TemporaryDirectory() as folder:

@@ -21,6 +21,7 @@ from models.bench.line import Line, Setting, make_line
 from models.bench.samples import sample_works, write_trace
 from models.bench.timing import spread_of
 from models.bench.words import bound_sentence
+from models.host.allocator import keep_freed_memory
 from models.value.events import make_events
 from models.value.measures import Measure, measure_shares
 from models.value.table import Table
@@ -56,6 +57,7 @@ def measure_value(
     ceilings: by dtype; those of float64, in which values are computed. trace: where a Chrome trace of one repetition of
     the first is written. Raises OSError where it cannot be.
     """
+    keep_freed_memory()
     lines: list[Line] = []
     for count in models:
         for many in events:

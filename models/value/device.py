@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from models.faults import first_line, is_device_fault, is_exhaustion
+from models.host.allocator import keep_freed_memory
 
 Valued = TypeVar("Valued")
 
@@ -17,6 +18,7 @@ def value_on(wanted: str, value: Callable[[str], Valued], *, gpus: float = 0.0) 
 
     wanted: cpu, cuda, or auto: a GPU where one is there. gpus: reserved for this process, as Ray counts.
     """
+    keep_freed_memory()  # a fifth of the time on a CPU: pieces come and go with every pass
     if wanted != "cpu":
         from models.host.device import open_device
 

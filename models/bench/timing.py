@@ -25,7 +25,7 @@ class Spread(msgspec.Struct, frozen=True):
 def spread_of(samples: Sequence[float]) -> Spread:
     """The spread of one sample or more."""
     ordered = sorted(samples)
-    low, _, high = statistics.quantiles(ordered, n=4) if len(ordered) > 1 else ordered * 3
+    low, _, high = statistics.quantiles(ordered, n=4, method="inclusive") if len(ordered) > 1 else ordered * 3
     return Spread(statistics.median(ordered), (low, high), ordered[0], ordered[-1], len(ordered))
 
 

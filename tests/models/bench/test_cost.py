@@ -5,6 +5,7 @@ from models.bench.ceilings import Ceilings
 from models.bench.cost import Cost, forward_cost, size_of, training_cost, value_cost
 from models.bench.line import make_line
 from models.bench.presets import PRESETS, build_preset
+from models.bench.timing import spread_of
 from models.errors import ModelsError
 
 CEILINGS = Ceilings(dtype="float32", operations_s=100.0, bytes_s=10.0, matrix=8, copied_bytes=8)
@@ -60,3 +61,8 @@ def test_presets_are_drawn_from_their_seed_and_leave_the_random_state_alone() ->
     assert torch.equal(state, torch.random.get_rng_state())
     assert all(torch.equal(a, b) for a, b in zip(one.parameters(), two.parameters(), strict=True))
     assert one.get_output_embeddings().weight.std() > 0
+
+
+def test_the_quartiles_of_few_samples_lie_among_them() -> None:
+    spread = spread_of([1.0, 9.0])
+    assert spread.least <= spread.quartiles[0] <= spread.median <= spread.quartiles[1] <= spread.most

@@ -52,13 +52,22 @@ def draw_report(report: Report, base: Path) -> tuple[Path, ...]:
 
 
 def curves_of(lines: Sequence[Line], name: str) -> dict[str, list[Line]]:
-    """By what else varies, the lines in the order of the swept setting."""
-    common = common_setting(lines)
+    """By what else varies of itself, the lines in the order of the swept setting."""
+    dropped = {name, *common_setting(lines), *following(lines, name)}
     curves: dict[str, list[Line]] = {}
     for line in sorted(lines, key=lambda line: float(line.setting.get(name, 0))):
-        rest = [f"{key} {value}" for key, value in line.setting.items() if key != name and key not in common]
+        rest = [f"{key} {value}" for key, value in line.setting.items() if key not in dropped]
         curves.setdefault(", ".join(rest), []).append(line)
     return dict(list(curves.items())[:SHOWN])
+
+
+def following(lines: Sequence[Line], name: str) -> set[str]:
+    """Settings that follow from the swept one, as the rows of a batch do from the length of one."""
+    values: dict[str, dict[object, set[object]]] = {}
+    for line in lines:
+        for key, value in line.setting.items():
+            values.setdefault(key, {}).setdefault(line.setting.get(name), set()).add(value)
+    return {key for key, found in values.items() if all(len(own) == 1 for own in found.values())}
 
 
 def _draw(left: "Axes", right: "Axes", lines: Sequence[Line], name: str) -> None:

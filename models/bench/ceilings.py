@@ -13,7 +13,8 @@ MATRIX = {"cuda": 8192, "cpu": 1536}
 """Side of the square matrices."""
 COPY_BYTES = {"cuda": 4 << 30, "cpu": 256 << 20}
 """Of the tensor that is copied; a GPU that has less free memory than four times it copies an eighth of what is free."""
-REPEATS = 9
+REPEATS = 25
+"""The quickest counts: a ceiling is what the device can do when nothing else holds it back."""
 
 
 class Ceilings(msgspec.Struct, frozen=True, kw_only=True):
@@ -53,10 +54,10 @@ def measure_ceilings(
 def _product_s(device: torch.device, dtype: torch.dtype, side: int) -> float:
     a, b = (torch.randn(side, side, device=device).to(dtype) for _ in range(2))
     product = torch.empty(side, side, device=device, dtype=dtype)
-    return spread_of(time_work(lambda: torch.mm(a, b, out=product), device, repeats=REPEATS)).median
+    return spread_of(time_work(lambda: torch.mm(a, b, out=product), device, repeats=REPEATS)).least
 
 
 def _copy_s(device: torch.device, copied: int) -> float:
     source = torch.rand(copied // 4, device=device)
     target = torch.empty_like(source)
-    return spread_of(time_work(lambda: target.copy_(source), device, repeats=REPEATS)).median
+    return spread_of(time_work(lambda: target.copy_(source), device, repeats=REPEATS)).least

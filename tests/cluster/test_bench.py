@@ -11,7 +11,7 @@ import torch
 from typer.testing import CliRunner
 
 import taoray
-from cluster.bench.plot import draw_report, swept_setting
+from cluster.bench.plot import curves_of, draw_report, swept_setting
 from cluster.bench.settings import WORKS, LedgerBench, ScoreBench, read_bench
 from cluster.bench.table import columns_of, common_setting, file_name, parts_of, remarks_of, share, title_of
 from cluster.cli.main import app
@@ -193,3 +193,15 @@ def test_a_figure_has_a_curve_for_each_way_and_none_is_drawn_where_nothing_was_s
     assert swept_setting([line("alone", 8, 1.0)]) is None
     alone = msgspec.structs.replace(report, lines=report.lines[:1])
     assert draw_report(alone, tmp_path / "none") == ()
+
+
+def test_a_figure_joins_what_differs_in_the_swept_setting_and_what_follows_from_it() -> None:
+    lines = [
+        make_line({"dtype": dtype, "length": length, "batch": 2048 // length}, "tokens", 1, [1.0], Cost(1, 1), CEILINGS)
+        for dtype in ("float32", "bfloat16")
+        for length in (128, 512)
+    ]
+    assert {label: len(own) for label, own in curves_of(lines, "length").items()} == {
+        "dtype float32": 2,
+        "dtype bfloat16": 2,
+    }

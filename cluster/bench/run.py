@@ -29,7 +29,7 @@ from models.bench.value import measure_value
 from models.bench.words import quantity
 from models.errors import FieldError
 from models.host.allocator import keep_freed_memory
-from models.host.folders import read_config
+from models.host.folders import CONFIG_FILE, is_adapter, read_config
 
 USUAL_MODEL = {"cpu": "byte-1m", "cuda": "llama-1b"}
 USUAL_PEER = {"cpu": "byte-1m", "cuda": "byte-10m"}
@@ -95,11 +95,9 @@ def find_model(work: str, model: str | None, settings: Bench, device: torch.devi
         if model is not None:
             raise ConfigurationError("model", f"is {model!r}, and {work} measures no model; leave --model out")
         return ""
-    is_epoch = isinstance(settings, EpochBench)
-    name = model or (USUAL_PEER if is_epoch else USUAL_MODEL)[device.type]
-    if is_epoch and name not in PRESETS:
-        raise ConfigurationError("model", f"is {name!r}, and peers are presets: expected one of {', '.join(PRESETS)}")
-    if name not in PRESETS and not Path(name).is_dir():
+    name = model or (USUAL_PEER if isinstance(settings, EpochBench) else USUAL_MODEL)[device.type]
+    folder = Path(name)
+    if name not in PRESETS and not (is_adapter(folder) or (folder / CONFIG_FILE).exists()):
         raise ConfigurationError("model", f"is {name!r}, expected a model's folder or one of {', '.join(PRESETS)}")
     return name
 
@@ -193,7 +191,7 @@ class _Running:
     def _epoch(self, settings: EpochBench) -> tuple[list[Line], Bench]:
         settings = msgspec.structs.replace(settings, device=self.device.type)
         self._measure_ceilings((USUAL_DTYPE[self.device.type],))
-        self._show.step(f"an epoch's query phase with {settings.peers} × {self.model}")
+        self._show.step(f"an epoch's query phase with {settings.peers} × {Path(self.model).name}")
         lines = measure_epoch(
             preset=self.model,
             peers=settings.peers,

@@ -87,7 +87,6 @@ class ScoreReceipt:
 
     Attributes:
         windows: how many were scored, of each version.
-        seconds: that it took, loading included.
         size_bytes: what each version occupies in memory by itself, an adapter without its base.
         apart: why several versions were answered for one by one; empty where they were not.
         host: which host answered.
@@ -96,7 +95,6 @@ class ScoreReceipt:
     """
 
     windows: int
-    seconds: float
     size_bytes: dict[bytes, int]
     apart: str = ""
     host: str = ""
@@ -162,7 +160,6 @@ class Host:
             ]
         receipt = ScoreReceipt(
             windows=len(texts),
-            seconds=spans[-1].ended_s - spans[0].began_s,
             size_bytes=spoken.size_bytes,
             apart=spoken.apart,
             host=self._settings.name,

@@ -54,9 +54,9 @@ def test_versions_of_one_shape_are_put_together(store: Store, versions: list[byt
 def test_what_failed_is_asked_alone_until_it_answers(store: Store, versions: list[bytes], tmp_path: Path) -> None:
     packing = Packing(store, tmp_path / "placement.json", PLACEMENT)
     plan = packing.plan(versions[:3])
-    packing.learn(1, plan, [ScoreReceipt(1, 0.1, dict.fromkeys(versions[:2], 7))], [versions[2]], {})
+    packing.learn(1, plan, [ScoreReceipt(1, dict.fromkeys(versions[:2], 7))], [versions[2]], {})
     assert stacks(packing, versions[:3]) == {frozenset(versions[:2]), frozenset(versions[2:3])}
-    packing.learn(2, plan, [ScoreReceipt(1, 0.1, dict.fromkeys(versions[:3], 7))], [], {})
+    packing.learn(2, plan, [ScoreReceipt(1, dict.fromkeys(versions[:3], 7))], [], {})
     assert stacks(packing, versions[:3]) == {frozenset(versions[:3])}
 
 
@@ -65,7 +65,7 @@ def test_what_was_measured_outlives_the_driver(store: Store, versions: list[byte
     packing = Packing(store, path, PLACEMENT)
     plan = packing.plan(versions[:3])
     assert plan["host-0"].fits
-    receipt = ScoreReceipt(1, 0.1, dict.fromkeys(versions[:3], 1 << 19), apart="they differ")
+    receipt = ScoreReceipt(1, dict.fromkeys(versions[:3], 1 << 19), apart="they differ")
     packing.learn(4, plan, [receipt], [], {versions[0]: "ada"})
     record = read_placement(path)
     assert record is not None
@@ -84,7 +84,7 @@ def test_what_a_host_says_of_its_memory_is_recorded_and_told_once(
     packing = Packing(store, path, PLACEMENT)
     plan = packing.plan(versions[:3])
     receipts = [
-        ScoreReceipt(1, 0.1, {versions[index]: 7}, host=host, notes=notes)
+        ScoreReceipt(1, {versions[index]: 7}, host=host, notes=notes)
         for index, host, notes in ((0, "host-0", ("full",)), (1, "host-0", ("fuller", "full")), (2, "host-1", ()))
     ]
     assert packing.learn(1, plan, receipts, [], {}) == {"host-0": "full"}

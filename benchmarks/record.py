@@ -5,7 +5,6 @@ commit is listed.
 """
 
 import json
-import statistics
 import sys
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
@@ -17,10 +16,12 @@ ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
 sys.path[:0] = [str(ROOT)]
 
+import msgspec  # noqa: E402
 import torch  # noqa: E402
 
 from models.bench.machine import describe_machine  # noqa: E402
 from models.bench.report import code_version  # noqa: E402
+from models.bench.timing import spread_of  # noqa: E402
 
 
 def time_pairs(
@@ -48,15 +49,8 @@ def time_pairs(
 
 def summarize(samples: Sequence[float]) -> dict[str, Any]:
     """Median, quartiles and extremes."""
-    ordered = sorted(samples)
-    low, _, high = statistics.quantiles(ordered, n=4) if len(ordered) > 1 else ordered * 3
-    return {
-        "median": statistics.median(ordered),
-        "quartiles": [low, high],
-        "least": ordered[0],
-        "most": ordered[-1],
-        "samples": len(ordered),
-    }
+    told: dict[str, Any] = msgspec.to_builtins(spread_of(samples))
+    return told
 
 
 def write_record(name: str, configuration: dict[str, Any], measured: dict[str, Any]) -> Path:

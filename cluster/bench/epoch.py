@@ -31,7 +31,7 @@ from actors.rows import rows_to_ask
 from actors.spans import Span, Spans
 from actors.validator import Validator
 from actors.wire import Answer, Query, Said
-from cluster.bench.network import EPOCH, VALIDATORS, Setup, opened
+from cluster.bench.network import EPOCH, PATIENCE_S, VALIDATORS, Setup, opened
 from cluster.bench.trace import share_of, write_spans
 from cluster.calls import ask_each
 from cluster.errors import ClusterError
@@ -41,7 +41,8 @@ from ledger.genesis import Panel
 from models.bench.ceilings import Ceilings
 from models.bench.cost import Cost, forward_cost, size_of
 from models.bench.line import Line, Setting, make_line
-from models.bench.timing import spread_of, time_pairs
+from models.bench.samples import sample_works
+from models.bench.timing import spread_of
 from models.bench.words import bound_sentence
 from models.host.allocator import keep_freed_memory
 from models.host.hosted import Hosted
@@ -208,11 +209,10 @@ def _measure(
             tell(bound_sentence(_setting(setup, "either side"), _cost(setup, model), ceilings))
             phases: list[Phase] = []
             # Both end with their results in the CPU's memory, so its clock is the right one on a GPU too.
-            bare_s, phase_s = time_pairs(
-                lambda: bare.ask(queries),
-                lambda: phases.append(ask_network(run, view)),
+            loop, phase = sample_works(
+                [lambda: bare.ask(queries), lambda: phases.append(ask_network(run, view))],
                 torch.device("cpu"),
-                pairs=repeats,
+                repeats=repeats,
                 warm_up=WARM_UP - 1,
             )
         finally:
@@ -220,7 +220,7 @@ def _measure(
     if trace is not None:
         write_spans(trace, phases[-1].rows)
     messages = [phases[-1].message(), f"both say the same within {difference:.2g} nats"]
-    return _lines(setup, _cost(setup, model), bare_s, phase_s, ceilings, messages)
+    return _lines(setup, _cost(setup, model), loop.seconds, phase.seconds, ceilings, messages)
 
 
 def largest_difference(work: Work, said: Mapping[bytes, Said]) -> float:
@@ -232,7 +232,7 @@ def largest_difference(work: Work, said: Mapping[bytes, Said]) -> float:
         windows += len(work.queries[name].text_WT)
     largest = 0.0
     for payload in work.scored.payloads.values():
-        answers: list[Answer] = ray.get(payload[0])
+        answers: list[Answer] = ray.get(payload[0], timeout=PATIENCE_S)
         for answer in answers:
             first = first_of[answer.query] + answer.first
             here, there = _values(said[answer.version], first, first + answer.windows), _values(answer.said)

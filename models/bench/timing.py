@@ -36,19 +36,6 @@ def time_work(work: Callable[[], Any], device: torch.device, *, repeats: int, wa
     return [time_once(work, device) for _ in range(repeats)]
 
 
-def time_pairs(
-    first: Callable[[], Any], second: Callable[[], Any], device: torch.device, *, pairs: int, warm_up: int = 1
-) -> tuple[list[float], list[float]]:
-    """Seconds of a call of both, in turns, each pair in the other order than the one before."""
-    for _ in range(warm_up):
-        first(), second()
-    samples: tuple[list[float], list[float]] = ([], [])
-    for index in range(pairs):
-        for which in (0, 1) if index % 2 else (1, 0):
-            samples[which].append(time_once((first, second)[which], device))
-    return samples
-
-
 def time_once(work: Callable[[], Any], device: torch.device) -> float:
     """Seconds of one call, until the device has done what it was given."""
     if device.type != "cuda":

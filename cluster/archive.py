@@ -4,10 +4,12 @@ Invariants: nothing here needs Ray or a running network; what writes takes the l
 never disturbed; a hash is hex, with or without 0x before it.
 """
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 from cluster.errors import ClusterError, ConfigurationError
+from cluster.exports import fetched_export, is_uri, send_export
 from cluster.home import Home
 from ledger.errors import StoreError
 from ledger.keys import decode_address
@@ -63,16 +65,23 @@ def check_proof(
 
 
 def export_ledger(home: Path | str, folder: Path | str) -> dict[str, int]:
-    """Write blocks.parquet, extrinsics.parquet and metagraph.parquet into a new folder; the rows of each."""
+    """Write blocks.parquet, extrinsics.parquet and metagraph.parquet into a new folder; the rows of each.
+
+    `folder`: a path, or a URI that pyarrow opens. StoreError where there is something already, or it can't be written.
+    """
     with open_chain(home) as chain:
-        return export_chain(chain, folder)
+        return send_export(chain, str(folder)) if is_uri(folder) else export_chain(chain, folder)
 
 
 def import_ledger(folder: Path | str, home: Path | str) -> Verified:
-    """Make the ledger of a new home from an export, executing every block, and verify it."""
+    """Make the ledger of a new home from an export, executing every block, and verify it.
+
+    `folder`: a path, or a URI that pyarrow opens. StoreError where there is no export, or the home has a ledger.
+    """
     place = Home(Path(home).absolute())
-    place.chain.parent.mkdir(parents=True, exist_ok=True)
-    import_chain(folder, place.chain).close()
+    with fetched_export(str(folder)) if is_uri(folder) else nullcontext(Path(folder)) as export:
+        place.chain.parent.mkdir(parents=True, exist_ok=True)
+        import_chain(export, place.chain).close()
     return verify(place.chain)
 
 

@@ -105,11 +105,15 @@ class Storage(Struct, frozen=True, forbid_unknown_fields=True):
         depot: where model versions are kept beside the home's own store, as a URI that pyarrow opens
             (`s3://bucket/prefix`, `gs://…`, `file:///…`); empty: nowhere else.
         keep_unused_s: how long a version that nothing on the ledger names stays in the store.
+        exports: where each closed epoch's metagraph is written to, as a URI that pyarrow opens; empty: nowhere.
+        export_epochs: every so many epochs the whole ledger is exported there too. 0: never.
     """
 
     keep_epochs: Annotated[int, Meta(ge=0, le=2**31)] = 0
     depot: str = ""
     keep_unused_s: Annotated[float, Meta(ge=0)] = 3600.0
+    exports: str = ""
+    export_epochs: Annotated[int, Meta(ge=0, le=2**31)] = 0
 
 
 class Serve(Struct, frozen=True, forbid_unknown_fields=True):

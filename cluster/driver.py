@@ -19,6 +19,7 @@ from cluster.calls import ask_each
 from cluster.config import Network
 from cluster.epoch import Step, epoch_after, steps_left
 from cluster.errors import HomeInUse
+from cluster.exports import publish_epoch
 from cluster.founding import check_text, find_genesis, found
 from cluster.home import Home
 from cluster.jobs import enlist, train
@@ -142,6 +143,7 @@ def _epoch(run: Run, lease: Lease) -> EpochRecord:
         work.seconds[step] = time.perf_counter() - began
     record = _record(run, work)
     append_epoch(run.home.epochs, record)
+    publish_epoch(run.network.storage, run.home, record.epoch, run.show)
     draw_rounds(run.home)
     run.show.epoch(record)
     return record

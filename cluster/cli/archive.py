@@ -8,24 +8,25 @@ from rich.console import Console
 
 import taoray
 from cluster.cli.output import HomeOption, JsonOption, home_of, print_json
+from cluster.exports import is_uri
 
 
 def export(
-    parquet: Annotated[Path, typer.Option("--parquet", help="A new folder for the files.", metavar="DIR")],
+    parquet: Annotated[str, typer.Option("--parquet", help="A new folder for the files, or a URI.", metavar="DIR|URI")],
     home: HomeOption = None,
     json: JsonOption = False,
 ) -> None:
     """Write blocks, extrinsics and the metagraph's history as Parquet."""
     rows = taoray.export_ledger(home_of(home).folder, parquet)
     if json:
-        print_json({"folder": parquet.absolute(), "rows": rows})
+        print_json({"folder": parquet if is_uri(parquet) else Path(parquet).absolute(), "rows": rows})
     else:
         counted = ", ".join(f"{count} rows of {name}" for name, count in rows.items())
         Console().print(f"{parquet}: {counted}", highlight=False, soft_wrap=True)
 
 
 def import_(
-    folder: Annotated[Path, typer.Argument(help="What `taoray ledger export` wrote.", exists=True, metavar="DIR")],
+    folder: Annotated[str, typer.Argument(help="What `taoray ledger export` wrote, or its URI.", metavar="DIR|URI")],
     home: Annotated[Path, typer.Option("--home", help="A home that has no ledger yet.")],
     json: JsonOption = False,
 ) -> None:

@@ -19,7 +19,8 @@ Limit = Callable[[int], AbstractContextManager[None]]
 WIDE = Architecture("llama", 64, 1, 1, intermediate=4096, context=4096)
 LARGE = Architecture("llama", 1536, 1, 1, context=64)
 TEXT = bytes(np.random.default_rng(0).integers(0, 256, 2600).astype(np.uint8))
-"""The wide model's layer needs three times 41 MiB for it; the large model has 109 MiB."""
+"""The wide model's layer needs three times 41 MiB for it; the large model has 109 MiB. With 40 and up to 140 MiB the
+first test finds what it looks for, with 300 to 440 MiB (a file is mapped while it is read) the second."""
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +47,7 @@ def test_a_text_that_fits_beside_nothing_else_is_answered_alone(
 ) -> None:
     expected = host._speak((made["wide"],), "segments", [TEXT]).said[0].log_probability_C
     host._library.hosted(made["large"])
-    with little_memory(70):
+    with little_memory(95):
         found = host._speak((made["wide"],), "segments", [TEXT]).said[0].log_probability_C
         assert len(host._library) == 1
         with pytest.raises(MemoryFull, match="a text of 2,599 tokens does not fit"), little_memory(40):
@@ -58,7 +59,7 @@ def test_versions_that_do_not_fit_together_are_answered_one_by_one(
     host: Host, made: dict[str, bytes], little_memory: Limit
 ) -> None:
     named = made["large"], made["second"]
-    with little_memory(270):
+    with little_memory(370):
         spoken = host._speak(named, "segments", [TEXT[:64]])
     assert spoken.apart == "this machine's memory is full: they do not fit together"
     assert set(spoken.size_bytes) == set(named)

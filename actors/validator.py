@@ -2,7 +2,7 @@
 
 Invariants:
 * it signs a block only after its own replica has executed it to the same state, and its parent is final;
-* what it signs or promises is on its disk before it is told, and binds it after a restart;
+* what it signs or promises is on disk before it is told, and binds it after a restart (actors/replica.py);
 * nobody, itself included, can foretell its windows: they come from its signature over the last final close block;
 * its vote and its evidence are on disk before the commitment leaves it: after a restart it votes as it did before;
 * an answer that is unsigned, of wrong shape, NaN or above probability 1 costs its peer this epoch, and nobody else.
@@ -17,8 +17,10 @@ import msgspec
 import numpy as np
 
 from actors.ballot import Ballot, Finding, NoBallot, load_ballot, proposed_members, round_votes, save_ballot
+from actors.disk import Disk
 from actors.finding import make_finding
 from actors.private import private_root
+from actors.replica import Replica
 from actors.round_wire import WeighAnswer
 from actors.rounds import Heard, hear
 from actors.rows import rows_to_ask
@@ -36,8 +38,7 @@ from ledger.extrinsics import (
     sign_extrinsic,
 )
 from ledger.genesis import Genesis
-from ledger.store.chain import Chain
-from ledger.store.replica import follow, promise
+from ledger.store.replica import Known, votes_between
 from ledger.trust.finality import Vote
 from ledger.trust.terms import Mandate, Pledge
 from ledger.wallet import Wallet
@@ -53,13 +54,10 @@ from models.value.valuation import Valuation, evaluate
 VALID_BLOCKS = 8
 """For how many blocks an extrinsic of a validator stays valid: it is meant for the next one."""
 
-WRITER_WAIT_S = 30.0
-"""How long a validator that restarts waits for its predecessor to let go of the replica."""
-
 
 class ValidatorSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Where a validator finds what it needs, and how much text it draws. Folders are those of the network's home; gpus
-    are reserved, as Ray counts."""
+    are reserved, as Ray counts; the replica is on the node's own disk where there is one."""
 
     name: str
     genesis: Genesis
@@ -70,6 +68,7 @@ class ValidatorSettings(msgspec.Struct, frozen=True, kw_only=True):
     windows: int
     window_bytes: int
     gpus: float = 0.0
+    disk: Disk | None = None
 
 
 class Validator:
@@ -79,23 +78,27 @@ class Validator:
         self._settings = settings
         self._folder = Path(settings.folder)
         self._folder.mkdir(parents=True, exist_ok=True)
-        replica = self._folder / "replica.db"
-        self._chain = (
-            Chain.open(replica, write=True, timeout_s=WRITER_WAIT_S)
-            if replica.exists()
-            else Chain.create(replica, settings.genesis)
-        )
         self._corpus = Corpus.open(Path(settings.corpus))
         self._private_root = private_root(self._corpus)
         self._keypair = Wallet.open(Path(settings.wallets), settings.name).hotkey()
+        evidence = Path(settings.evidence).glob(f"*/{self._keypair.public.hex()}.evidence")
+        self._replica = Replica(
+            settings.name,
+            self._folder,
+            settings.genesis,
+            self._keypair,
+            disk=settings.disk,
+            voted=bool(self._ballot_epochs()) or any(evidence),
+        )
+        self._chain = self._replica.chain
 
     def ping(self) -> int:
         """The process id: the validator is alive."""
         return os.getpid()
 
-    def height(self) -> int:
-        """The height of the replica."""
-        return self._chain.head.height
+    def known(self) -> Known:
+        """What its replica has, and its last vote."""
+        return self._replica.known()
 
     def follow(self, blocks: list[Block], votes: Sequence[Vote] = (), mandate: Mandate | None = None) -> list[Vote]:
         """Execute blocks on the replica and sign the last, or sign the replica's head again as it is.
@@ -106,24 +109,26 @@ class Validator:
 
         Raises:
             Refusal: a block does not follow, its state is not what its transactions lead to, or it may not be signed.
+            StoreError: what it signed cannot be kept.
         """
-        return follow(self._chain, blocks, votes, mandate, self._keypair)
+        return self._replica.follow(blocks, votes, mandate)
 
     def promise(self, term: int) -> Pledge:
         """Promise a candidate not to sign for lower terms; it is on disk before it is told.
 
         Raises:
             Refusal: this term, or a higher one, is promised already.
+            StoreError: the promise cannot be kept.
         """
-        return promise(self._chain, term, self._keypair)
+        return self._replica.promise(term)
 
-    def blocks(self, first: int) -> list[Block]:
-        """The replica's blocks from a height on, for a keeper that takes over."""
-        return list(self._chain.blocks(first))
+    def blocks(self, first: int, last: int | None = None) -> list[Block]:
+        """The replica's blocks from a height to another (None: its head), for a keeper that takes over."""
+        return list(self._chain.blocks(first, last))
 
-    def votes(self, first: int) -> list[Vote]:
-        """The votes that the replica keeps for its blocks from a height on."""
-        return [vote for height in range(first, self._chain.head.height + 1) for vote in self._chain.votes(height)]
+    def votes(self, first: int, last: int | None = None) -> list[Vote]:
+        """The votes that the replica keeps for those blocks."""
+        return votes_between(self._chain, first, last)
 
     def draw(self, epoch: int) -> Query:
         """This epoch's windows of held-out text, as a signed query.

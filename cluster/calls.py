@@ -12,7 +12,7 @@ import ray
 from ray.exceptions import GetTimeoutError, RayActorError, RayError, RayTaskError
 
 from actors.seam import Handle, Reference
-from cluster.errors import NoAnswer
+from cluster.errors import Gone, NoAnswer
 
 RESEND_S = 0.3
 """How long after a death its call is sent again."""
@@ -65,7 +65,7 @@ def ask_one(name: str, reference: Reference, *, deadline_s: float) -> Any:
     """Wait for one call.
 
     Raises:
-        NoAnswer: it was not answered in time, or its actor is gone.
+        NoAnswer: it was not answered in time, or (Gone) its actor is gone.
         Exception: what the method itself raised.
     """
     try:
@@ -73,7 +73,7 @@ def ask_one(name: str, reference: Reference, *, deadline_s: float) -> Any:
     except GetTimeoutError:
         raise NoAnswer(f"{name} did not answer within {deadline_s:g} s") from None
     except RayActorError as error:
-        raise NoAnswer(f"{name} is gone: {_last_line(str(error))}") from error
+        raise Gone(f"{name} is gone: {_last_line(str(error))}") from error
     except RayTaskError as error:
         if isinstance(error.cause, Exception):
             raise error.cause from error

@@ -74,6 +74,7 @@ class Placement(Struct, frozen=True, forbid_unknown_fields=True):
         gpus_per_host: as Ray counts them; hosts may share one.
         gpus_per_validator: on which it values; 0: on its CPU.
         capacity_mib: weights that a host holds at a time; what does not fit comes and goes.
+        memory_mib: memory that each host reserves on its node, as Ray counts it; 0: none.
         stack: versions of one shape that are asked as one batch, at most; 1: each alone.
     """
 
@@ -83,6 +84,7 @@ class Placement(Struct, frozen=True, forbid_unknown_fields=True):
     gpus_per_host: Annotated[float, Meta(ge=0, le=8)] = 0.0
     gpus_per_validator: Annotated[float, Meta(ge=0, le=1)] = 0.0
     capacity_mib: Positive = 1024
+    memory_mib: Annotated[int, Meta(ge=0, le=2**24)] = 0
     stack: Annotated[int, Meta(ge=1, le=1024)] = 8
 
 
@@ -101,6 +103,8 @@ class Storage(Struct, frozen=True, forbid_unknown_fields=True):
     """`[storage]`: what is kept, and where.
 
     Attributes:
+        ledger: a folder on each node's own disk for the databases of the ledger, `~` and `$VARIABLES` as that node has
+            them; the home then has a replica. Empty: in the home.
         keep_epochs: closed epochs whose extrinsics stay, at least; older ones are pruned now and then. 0: all.
         depot: where model versions are kept beside the home's own store, as a URI that pyarrow opens
             (`s3://bucket/prefix`, `gs://…`, `file:///…`); empty: nowhere else.
@@ -109,6 +113,7 @@ class Storage(Struct, frozen=True, forbid_unknown_fields=True):
         export_epochs: every so many epochs the whole ledger is exported there too. 0: never.
     """
 
+    ledger: str = ""
     keep_epochs: Annotated[int, Meta(ge=0, le=2**31)] = 0
     depot: str = ""
     keep_unused_s: Annotated[float, Meta(ge=0)] = 3600.0

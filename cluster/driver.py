@@ -26,17 +26,15 @@ from cluster.jobs import enlist, train
 from cluster.keeping import forget_unused
 from cluster.lease import Lease, hold_lease
 from cluster.place.crew import end_crew, start_crew
-from cluster.place.packing import Packing
 from cluster.place.ray import joined_ray
 from cluster.questions import ask_versions, draw
 from cluster.report import EpochRecord, RunReport, Seconds, append_epoch, epoch_record, neuron_records
 from cluster.round_plot import draw_rounds
 from cluster.round_report import round_records
 from cluster.rounds import epoch_facts, round_facts, share, weigh
-from cluster.run import Run, Work, wallets_by_hotkey
-from cluster.sealing import make_final, seal
+from cluster.run import Run, Work, running
+from cluster.sealing import bring_up, make_final, seal
 from cluster.show import Quiet, Show
-from models.store import Store
 from models.text.prepare import prepare_corpus
 
 
@@ -107,11 +105,10 @@ def run_network(
             show.step("starting the actors")
             crew = start_crew(network, home, genesis, host_class=host_class)
             try:
-                packing = Packing(Store(home.store, network.storage.depot), home.placement, network.placement)
-                run = Run(network, home, genesis, crew, show, wallets_by_hotkey(network, home), packing)
-                records = tuple(_epoch(run, lease) for _ in range(epochs))
-                position, supply = run.position(), run.view().supply
-                return Outcome(records, position.height, position.block_hash, supply.issuance_rao)
+                with running(network, home, genesis, crew, show) as run:
+                    records = tuple(_epoch(run, lease) for _ in range(epochs))
+                    position, supply = run.position(), run.view().supply
+                    return Outcome(records, position.height, position.block_hash, supply.issuance_rao)
             finally:
                 show.step("stopping the actors")
                 end_crew(crew)
@@ -133,7 +130,7 @@ def _served(network: Network, home: Home, show: Show) -> Iterator[None]:
 def _epoch(run: Run, lease: Lease) -> EpochRecord:
     """Take one epoch from where the ledger stands to its close block."""
     position = run.position()
-    make_final(run, position.height)
+    make_final(run.leading, position.height)
     work = Work(epoch_after(position.epoch, position.kind), minted_before_rao=run.view().supply.minted_rao)
     for step in steps_left(position.kind):
         if lease.lost.is_set():
@@ -159,6 +156,7 @@ def _open(run: Run, work: Work) -> None:
 
 
 def _query(run: Run, work: Work) -> None:
+    bring_up(run.leading)
     view = run.view()
     share(run, view)
     draw(run, work)
@@ -166,6 +164,7 @@ def _query(run: Run, work: Work) -> None:
 
 
 def _value(run: Run, work: Work) -> None:
+    bring_up(run.leading)
     weighed = weigh(run, work, run.view())
     run.show.step("valuing the answers")
     lost = {key: f"{failure.reason}: {failure.sentence}" for key, failure in work.scored.failures.items()}
@@ -185,6 +184,7 @@ def _value(run: Run, work: Work) -> None:
 
 def _commit(run: Run, work: Work) -> None:
     run.show.step("committing the votes")
+    bring_up(run.leading)
     voters = {name: run.crew.validators[name] for name in work.findings}
     commits, failures = ask_each(
         voters,
@@ -200,6 +200,7 @@ def _commit(run: Run, work: Work) -> None:
 def _close(run: Run, work: Work) -> None:
     """Reveal, then close. Who committed and died since is asked again by now, and left out if it is still silent."""
     run.show.step("closing the epoch")
+    bring_up(run.leading)
     deadline_s = run.network.deadlines.validator_s
     voters = dict(run.crew.validators)
     reveals, failures = ask_each(voters, lambda name, handle: handle.reveal.remote(work.epoch), deadline_s=deadline_s)

@@ -30,6 +30,10 @@ class NoAnswer(ClusterError):
     """An actor did not answer within its deadline."""
 
 
+class Gone(NoAnswer):
+    """An actor's process is gone; Ray may be starting it again."""
+
+
 class NotClosed(ClusterError):
     """A person asks about an epoch that the ledger has not closed, up to epoch `closed`."""
 

@@ -1,20 +1,24 @@
 """What the steps of an epoch share: the run, which stays, and the work of one epoch, which grows step by step."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 
 from actors.ballot import Finding
 from actors.keeper import Position, View
 from actors.pool import Round
 from actors.wire import Query
-from cluster.calls import ask_one
+from cluster.assembly import RayAssembly
 from cluster.config import OPERATOR, Network
+from cluster.following import Follower
 from cluster.home import Home
+from cluster.leading import Leading
 from cluster.place.crew import Crew
 from cluster.place.packing import Packing
 from cluster.show import Show
 from ledger.genesis import Genesis
 from ledger.wallet import Wallet
+from models.store import Store
 
 
 @dataclass(frozen=True)
@@ -24,6 +28,7 @@ class Run:
     Attributes:
         wallets: names of the network's own wallets by hotkey: who can sign for a neuron.
         packing: what is known of the versions that hosts answer for.
+        leading: the way to the ledger.
     """
 
     network: Network
@@ -33,25 +38,21 @@ class Run:
     show: Show
     wallets: Mapping[bytes, str]
     packing: Packing
+    leading: Leading
 
     def position(self) -> Position:
         """Where the ledger stands."""
-        deadline_s = self.network.deadlines.validator_s
-        position: Position = ask_one("the keeper", self.crew.keeper.position.remote(), deadline_s=deadline_s)
+        position: Position = self.leading.ask("position")
         return position
 
     def view(self) -> View:
         """The ledger's state as the driver needs it."""
-        deadline_s = self.network.deadlines.validator_s
-        view: View = ask_one("the keeper", self.crew.keeper.view.remote(), deadline_s=deadline_s)
+        view: View = self.leading.ask("view")
         return view
 
     def submit(self, extrinsics: Mapping[str, bytes]) -> None:
         """Queue signed extrinsics, each with who sent it; what is refused at once is told."""
-        deadline_s = self.network.deadlines.validator_s
-        outcomes = ask_one(
-            "the keeper", self.crew.keeper.submit.remote(list(extrinsics.values())), deadline_s=deadline_s
-        )
+        outcomes = self.leading.submit(list(extrinsics.values()))
         for sender, outcome in zip(extrinsics, outcomes, strict=True):
             if outcome != "ok":
                 self.show.note(f"{sender}'s extrinsic was refused: {outcome}")
@@ -83,6 +84,30 @@ class Work:
     block_hash: bytes = b""
     final: bool = False
     minted_before_rao: int = 0
+
+
+@contextmanager
+def running(network: Network, home: Home, genesis: Genesis, crew: Crew, show: Show) -> Iterator[Run]:
+    """A run whose keeper leads, for as long as the context.
+
+    Raises:
+        NoAnswer: no keeper leads within the deadline; with the names of who did not answer.
+    """
+    wallets = wallets_by_hotkey(network, home)
+    packing = Packing(Store(home.store, network.storage.depot), home.placement, network.placement)
+    assembly, deadline_s = RayAssembly(crew, network.deadlines.validator_s), network.deadlines.finality_s
+    with ExitStack() as stack:
+        follower = None
+        if network.storage.ledger:
+            follower = stack.enter_context(closing(Follower(home, genesis, network.storage.keep_epochs)))
+        leading = Leading(assembly, follower, show, names=wallets, deadline_s=deadline_s)
+        leading.take_over()
+        yield Run(network, home, genesis, crew, show, wallets, packing, leading)
+
+
+def take_over(run: Run) -> None:
+    """Have the newest ledger lead, whoever led before. Raises NoAnswer with who is waited for."""
+    run.leading.take_over()
 
 
 def wallets_by_hotkey(network: Network, home: Home) -> dict[bytes, str]:

@@ -6,7 +6,6 @@ and holds the queue meanwhile.
 
 from collections.abc import Sequence
 
-from cluster.calls import ask_one
 from cluster.run import Run
 from ledger.extrinsics import Call, encode_extrinsic, sign_extrinsic
 from ledger.keys import Keypair
@@ -18,8 +17,7 @@ VALID_BLOCKS = 12
 
 def sign_calls(run: Run, keypair: Keypair, calls: Sequence[Call]) -> list[bytes]:
     """Extrinsics with a key's next nonces, encoded."""
-    deadline_s = run.network.deadlines.validator_s
-    nonce: int = ask_one("the keeper", run.crew.keeper.next_nonce.remote(keypair.public), deadline_s=deadline_s)
+    nonce: int = run.leading.ask("next_nonce", keypair.public)
     valid_until = run.position().height + VALID_BLOCKS
     return [
         encode_extrinsic(
@@ -31,8 +29,7 @@ def sign_calls(run: Run, keypair: Keypair, calls: Sequence[Call]) -> list[bytes]
 
 def waits(run: Run, public: bytes) -> bool:
     """Whether extrinsics of a key are in the queue."""
-    deadline_s = run.network.deadlines.validator_s
-    waiting: bool = ask_one("the keeper", run.crew.keeper.waiting.remote(public), deadline_s=deadline_s)
+    waiting: bool = run.leading.ask("waiting", public)
     return waiting
 
 

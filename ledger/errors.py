@@ -35,6 +35,7 @@ REFUSALS: dict[str, str] = {
     "mempool_full": "Too many extrinsics are waiting; try again later.",
     "no_commitment": "There is no commitment of this validator in an earlier block of this epoch; commit first.",
     "no_mandate": "A term is led by promises of more than 2/3 of the stake; show them first.",
+    "no_oath": "What this validator signed is not known any more; bring its oath back, or swap its hotkey.",
     "no_permit": "The signer's neuron holds no validator permit in this epoch; the largest stakes get them.",
     "no_slot": "All uids are taken by neurons that are still immune; try again later.",
     "no_version": "The neuron has no version to withdraw; publish one first.",
@@ -109,6 +110,10 @@ class InvalidProof(LedgerError):
 
 class NotWriter(LedgerError):
     """This process may not write the ledger: another one does, or it was opened for reading."""
+
+
+class NotLeading(LedgerError):
+    """This keeper's process has not been shown to have the newest ledger, so it neither shows nor writes it."""
 
 
 class InvalidKey(LedgerError):

@@ -22,9 +22,8 @@ from cluster.founding import found
 from cluster.home import Home
 from cluster.jobs import announce
 from cluster.place.crew import end_crew, start_crew
-from cluster.place.packing import Packing
 from cluster.place.ray import joined_ray
-from cluster.run import Run, Work, wallets_by_hotkey
+from cluster.run import Run, Work, running
 from cluster.sealing import seal
 from cluster.show import Quiet
 from ledger.genesis import Panel
@@ -98,11 +97,10 @@ def opened(setup: Setup, tell: Callable[[str], None], validator_class: type = Va
         with joined_ray(None, genesis.hash.hex(), Told(tell)):
             crew = start_crew(network, home, genesis, validator_class=validator_class)
             try:
-                packing = Packing(store, home.placement, network.placement)
-                run = Run(network, home, genesis, crew, Told(tell), wallets_by_hotkey(network, home), packing)
-                announce(run, {peer.name: version for peer, version in zip(network.peers, versions, strict=True)})
-                seal(run, Work(EPOCH), "open")
-                yield run, run.view()
+                with running(network, home, genesis, crew, Told(tell)) as run:
+                    announce(run, {peer.name: version for peer, version in zip(network.peers, versions, strict=True)})
+                    seal(run, Work(EPOCH), "open")
+                    yield run, run.view()
             finally:
                 end_crew(crew)
 

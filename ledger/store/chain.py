@@ -62,8 +62,8 @@ class Chain:
             raise
 
     @classmethod
-    def create(cls, path: str | Path, genesis: Genesis, *, timeout_s: float = 5.0) -> "Chain":
-        """Write block 0 and open the chain to write;
+    def create(cls, path: str | Path, genesis: Genesis, *, term: int = 0, timeout_s: float = 5.0) -> "Chain":
+        """Write block 0 and open the chain to write. Above term 0, which nobody else may lead, it leads nothing.
 
         StoreError if there is a ledger already, GenesisError if the genesis can't be.
         """
@@ -77,7 +77,7 @@ class Chain:
             mark_path(path).unlink(missing_ok=True)
             with new_database(path) as database:
                 database.query("INSERT INTO meta VALUES (?, ?)", (b"genesis", encode_genesis(genesis)))
-                database.query("INSERT INTO meta VALUES (?, ?)", (b"term", 0))
+                database.query("INSERT INTO meta VALUES (?, ?)", (b"term", term))
                 write_block(database, block, sealed)
                 for epoch in (0, 1):
                     write_finality_set(database, epoch, state.finality_set, sealed.trie.find(FINALITY_KEY))

@@ -1,18 +1,19 @@
-"""What a chain's file keeps for finality: the term, the mandates, the last vote of a key, and how to take back a head
-that never became final.
+"""What a chain's file keeps for finality: the term, the mandates, the last vote of a key (also one given on another
+disk), and how to take back a head that never became final.
 
 Invariants: written inside the caller's transaction; a head can be taken back once, to its parent, exactly.
 """
 
 import msgspec
 
-from ledger.blocks import Header
+from ledger.blocks import Block, Header
 from ledger.errors import DamagedLedger
 from ledger.state import State
 from ledger.store.database import Database, as_bytes
 from ledger.trust.finality import Vote, decode_vote
 from ledger.trust.terms import Mandate
 
+_BOUND = msgspec.msgpack.Decoder(tuple[Vote, Block])
 _OLD_ROWS = msgspec.msgpack.Decoder(list[tuple[bytes, bytes | None]])
 
 
@@ -31,12 +32,43 @@ def write_term(database: Database, term: int, mandate: Mandate | None) -> None:
     """Move the term's row, and keep its mandate if there is one; those of earlier terms stay."""
     database.query("UPDATE meta SET value = ? WHERE name = ?", (term, b"term"))
     if mandate is not None:
-        encoded = msgspec.msgpack.encode(mandate)
-        database.query("INSERT OR REPLACE INTO meta VALUES (?, ?)", (_mandate_name(term), encoded))
+        write_mandate(database, mandate)
+
+
+def write_mandate(database: Database, mandate: Mandate) -> None:
+    """Keep the mandate of a term."""
+    encoded = msgspec.msgpack.encode(mandate)
+    database.query("INSERT OR REPLACE INTO meta VALUES (?, ?)", (_mandate_name(mandate.term), encoded))
 
 
 def read_last_vote(database: Database, hotkey: bytes, height: int) -> Vote | None:
-    """The vote of a key on the highest block that it voted on; that is also its latest."""
+    """The vote of a key on the highest block that it voted on, here or on a disk that is lost; that is also its
+    latest.
+    """
+    own, bound = _read_own_vote(database, hotkey, height), read_bound(database, height)
+    elsewhere = None if bound is None or bound[0].hotkey != hotkey else bound[0]
+    votes = [vote for vote in (own, elsewhere) if vote is not None]
+    return max(votes, key=lambda vote: (vote.term, vote.height), default=None)
+
+
+def read_bound(database: Database, height: int) -> tuple[Vote, Block] | None:
+    """The last vote that was given on another disk, with its block; None where nothing is known of one."""
+    rows = database.query("SELECT value FROM meta WHERE name = ?", (b"bound",), height=height)
+    if not rows:
+        return None
+    try:
+        return _BOUND.decode(as_bytes(rows[0][0], height, "the vote given elsewhere"))
+    except ValueError as error:
+        raise DamagedLedger(height, f"the vote given elsewhere can't be read: {error}") from None
+
+
+def write_bound(database: Database, vote: Vote, block: Block) -> None:
+    """Keep a vote that was given on another disk, and its block, which need not be in this chain."""
+    encoded = msgspec.msgpack.encode((vote, block))
+    database.query("INSERT OR REPLACE INTO meta VALUES (?, ?)", (b"bound", encoded))
+
+
+def _read_own_vote(database: Database, hotkey: bytes, height: int) -> Vote | None:
     rows = database.query(
         "SELECT vote FROM votes WHERE hotkey = ? ORDER BY height DESC LIMIT 1", (hotkey,), height=height
     )

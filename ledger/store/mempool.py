@@ -64,16 +64,21 @@ class Mempool:
             )
         return extrinsic_hash
 
-    def pending(self, limit: int = MAX_WAITING) -> list[tuple[int, bytes]]:
-        """The oldest waiting extrinsics, as (row id, encoded extrinsic)."""
-        rows = self._database.query("SELECT row_id, extrinsic FROM waiting ORDER BY row_id LIMIT ?", (limit,))
+    def pending(self, limit: int = MAX_WAITING, after: int = 0) -> list[tuple[int, bytes]]:
+        """The oldest waiting extrinsics behind a row, as (row id, encoded extrinsic)."""
+        query = "SELECT row_id, extrinsic FROM waiting WHERE row_id > ? ORDER BY row_id LIMIT ?"
+        rows = self._database.query(query, (after, limit))
         return [(row_id, as_bytes(data, None, "a waiting extrinsic")) for row_id, data in rows]
 
     def remove_included(self, block: Block) -> None:
         """Forget what is in a block: after a crash between a block's commit and `remove`, called with the head."""
+        self.forget(blake2b_256(data) for data in block.extrinsics)
+
+    def forget(self, hashes: Iterable[bytes]) -> None:
+        """Forget extrinsics by their hashes; those that do not wait don't matter."""
         with self._database.transaction():
-            for data in block.extrinsics:
-                self._database.query("DELETE FROM waiting WHERE hash = ?", (blake2b_256(data),))
+            for extrinsic_hash in hashes:
+                self._database.query("DELETE FROM waiting WHERE hash = ?", (extrinsic_hash,))
 
     def remove(self, row_ids: Iterable[int]) -> None:
         """Forget rows; those that are gone already don't matter."""

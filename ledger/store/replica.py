@@ -6,11 +6,14 @@ that is, or to one that a mandate goes on with, and to nothing else; who leads h
 
 from collections.abc import Iterable, Mapping, Sequence
 
+from msgspec import Struct
+
 from ledger.blocks import Block
 from ledger.entries import Weighted
 from ledger.errors import Refusal
 from ledger.keys import Keypair
 from ledger.store.chain import Chain
+from ledger.store.oath import voted_block
 from ledger.trust.finality import Vote, is_final, sign_vote, verify_vote
 from ledger.trust.terms import (
     Base,
@@ -29,6 +32,50 @@ from ledger.trust.terms import (
 )
 
 
+class Known(Struct, frozen=True, kw_only=True):
+    """What somebody's chain has.
+
+    Attributes:
+        term: that it promised, follows or leads. leads: whether it may write under it.
+        height, head_hash, head_term: of its head, which need not be final.
+        final_height: of its highest final block.
+        last: the last vote of its key.
+    """
+
+    term: int
+    leads: bool
+    height: int
+    head_hash: bytes
+    head_term: int
+    final_height: int
+    last: Vote | None
+
+
+def known(chain: Chain, hotkey: bytes = b"") -> Known:
+    """What a chain has, and how its key voted last."""
+    signer = chain.signer(hotkey)
+    return Known(
+        term=signer.term,
+        leads=signer.term == 0 or signer.mandate is not None,
+        height=chain.head.height,
+        head_hash=chain.head_hash,
+        head_term=chain.head.term,
+        final_height=chain.final_height,
+        last=signer.last,
+    )
+
+
+def voters(chain: Chain) -> tuple[Weighted, ...]:
+    """Who votes on the block after the highest final one, with their stake."""
+    return _voting_after(chain, chain.final_height)
+
+
+def votes_between(chain: Chain, first: int, last: int | None = None) -> list[Vote]:
+    """The votes kept for the blocks from a height to another, included; None: the head."""
+    top = chain.head.height if last is None else min(last, chain.head.height)
+    return [vote for height in range(max(0, first), top + 1) for vote in chain.votes(height)]
+
+
 def promise(chain: Chain, term: int, keypair: Keypair) -> Pledge:
     """Promise not to sign for lower terms, for good; Refusal `wrong_term` unless the term is higher than any before."""
     signer = chain.signer(keypair.public)
@@ -36,7 +83,7 @@ def promise(chain: Chain, term: int, keypair: Keypair) -> Pledge:
     signed = sign_promise(term, signer.last, keypair, chain.genesis_hash)
     if signer.last is None:
         return Pledge(promise=signed, block=None, mandate=None)
-    return Pledge(promise=signed, block=chain.block(signer.last.height), mandate=chain.mandate(signer.last.term))
+    return Pledge(promise=signed, block=voted_block(chain, signer.last), mandate=chain.mandate(signer.last.term))
 
 
 def absorb(chain: Chain, blocks: Iterable[Block], votes: Sequence[Vote], mandate: Mandate | None = None) -> None:

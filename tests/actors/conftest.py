@@ -131,7 +131,7 @@ class PlainNetwork:
         )
 
     def make_keeper(self) -> Keeper:
-        return Keeper(
+        keeper = Keeper(
             KeeperSettings(
                 chain=str(self.folder / "chain.db"),
                 mempool=str(self.folder / "mempool.db"),
@@ -139,6 +139,8 @@ class PlainNetwork:
                 operator=OPERATOR,
             )
         )
+        keeper.wake()
+        return keeper
 
     def make_second_keeper(self) -> Keeper:
         """A keeper with the same key and queue, and an empty ledger of its own."""
@@ -220,7 +222,7 @@ class PlainNetwork:
 
     def follow(self, validator: Validator) -> list[Vote]:
         """Have a validator execute what it lacks, and sign."""
-        first = min(validator.height(), self.keeper.position().final_height) + 1
+        first = min(validator.known().height, self.keeper.position().final_height) + 1
         return validator.follow(self.keeper.blocks(first), self.keeper.votes(first - 1), self.keeper.mandate())
 
     def ask(self) -> list[Answer]:

@@ -115,7 +115,7 @@ def test_a_validator_that_restarts_votes_as_it_did_before(network: Any, versions
 
 def test_a_validator_whose_folder_is_lost_catches_up_and_starts_from_the_median(network: Any, versions: Any) -> None:
     network.lose_validator("vera")
-    assert network.validators["vera"].height() == 0
+    assert network.validators["vera"].known().height == 0
     open_epoch_with_news(network, versions[1])
     stakes_rao = network.keeper.view().stakes_rao[: len(network.validators)]
     network.vote(network.ask())
@@ -138,14 +138,14 @@ def test_damaged_evidence_of_another_keeps_no_newcomer_from_voting(network: Any,
 
 def test_a_validator_signs_nothing_that_its_replica_does_not_come_to(network: Any) -> None:
     vera = network.validators["vera"]
-    height = vera.height()
+    height = vera.known().height
     network.keeper.seal("open", 3)
     block = network.keeper.blocks(height + 1)[0]
     wrong = forge(network, block, state_root=bytes(32))
     with pytest.raises(Refusal) as refused:
         vera.follow([wrong])
     assert refused.value.code == "wrong_block"
-    assert vera.height() == height
+    assert vera.known().height == height
     (vote,) = network.follow(vera)
     assert verify_vote(vote, network.genesis.hash)
     assert vote.block_hash == block.hash

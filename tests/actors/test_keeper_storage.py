@@ -37,6 +37,7 @@ def test_old_bodies_go_when_there_are_twice_as_many_as_are_kept(tmp_path: Path) 
     pruned = []
     for epoch in range(1, 8):
         keeper = Keeper(settings)
+        keeper.wake()
         for kind in ("open", "commit", "close"):
             sealed = keeper.seal(kind, epoch)
             [block] = keeper.blocks(sealed.height)

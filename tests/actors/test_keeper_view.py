@@ -33,6 +33,7 @@ def test_contributions_stay_until_the_next_open_block_whose_past_is_foretold(tmp
             operator="operator",
         )
     )
+    keeper.wake()
     call = Contribute(cohort=COHORT, epoch=1, parameters=bytes(32), payload=b"\2" * 32)
     extrinsic = sign_extrinsic(call, validator, genesis_hash=genesis.hash, nonce=1, valid_until=9)
     assert keeper.submit([encode_extrinsic(extrinsic)]) == ["ok"]

@@ -9,14 +9,17 @@ Invariants:
   counts against nobody else, so that many poisonous keys take no innocent one with them;
 * a host that came up without its device is asked nothing in this run; others take over what lives there, and once no
   host is left all that remains is given up with that reason;
+* what is reported and asked costs time that grows with the logarithm of how many hosts and keys there are;
 * a host that misses two deadlines in a row is to be killed; the task it was busy with (hosts work first in, first
   out) is late, what waited behind it is asked again.
 """
 
-from collections import Counter, OrderedDict, deque
+from collections import Counter, deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+
+from actors.lanes import FreeHosts, Lanes, Task
 
 QUARANTINE = "quarantine"
 """The name of the host that is asked one task at a time about keys under suspicion."""
@@ -37,14 +40,6 @@ class Reason(StrEnum):
     LATE = "late"
     DEAD = "dead"
     INVALID = "invalid"
-
-
-@dataclass(frozen=True)
-class Task:
-    """One call: a part (`chunk`) of what is asked of one key (a model version, or a peer)."""
-
-    key: bytes
-    chunk: int = 0
 
 
 @dataclass(frozen=True)
@@ -78,26 +73,36 @@ class Dispatcher:
     ) -> None:
         self.failures: dict[bytes, Failure] = {}
         self.answers: set[Task] = set()
+        self._answers_of: dict[bytes, list[Task]] = {}
         self._limit = in_flight
         self._up: set[str] = {*homes, QUARANTINE}
         self._flying: dict[str, deque[Task]] = {host: deque() for host in (*homes, QUARANTINE)}
+        self._in_flight = 0
         self._suspects: deque[Task] = deque()
+        self._suspected: Counter[bytes] = Counter()
         self._held: dict[bytes, deque[Task]] = {}
         self._deaths: dict[bytes, set[int]] = {}
+        self._keys_at_death: dict[int, set[bytes]] = {}
         self._death = 0
         self._misses: Counter[str] = Counter()
         self._lost: dict[str, str] = {}
+        self._lanes = Lanes(homes)
+        self._free = FreeHosts()
         home_of = {key: host for host, keys in homes.items() for key in keys}
-        self._lanes: dict[str | None, OrderedDict[bytes, deque[Task]]] = {
-            host: OrderedDict() for host in (*homes, None)
-        }
         for task in tasks:
-            self._lanes[home_of.get(task.key)].setdefault(task.key, deque()).append(task)
+            self._lanes.append(home_of.get(task.key), task)
+        for host in homes:
+            self._offer(host)
 
     @property
     def done(self) -> bool:
         """Whether every task was answered or its key given up."""
-        return not (self._suspects or self._held or any(self._flying.values()) or any(self._lanes.values()))
+        return not (self._suspected or self._held or self._in_flight or self._lanes.keys)
+
+    @property
+    def suspects(self) -> int:
+        """How many tasks wait for the quarantine."""
+        return self._suspected.total()
 
     def flying(self, host: str) -> tuple[Task, ...]:
         """The tasks that are at a host, oldest first."""
@@ -106,28 +111,23 @@ class Dispatcher:
     def next_ask(self) -> Ask | None:
         """The next instruction, or None: nothing can be asked until something is reported."""
         self._strand()
-        if self._suspects and QUARANTINE in self._up and not self._flying[QUARANTINE]:
-            return self._send(QUARANTINE, self._suspects.popleft())
-        free = [h for h in self._up if h != QUARANTINE and len(self._flying[h]) < self._limit]
-        for host in sorted(free, key=lambda h: (len(self._flying[h]), h)):
-            task = self._take(host)
-            if task is not None:
-                return self._send(host, task)
-        return None
+        if self._suspected and QUARANTINE in self._up and not self._flying[QUARANTINE]:
+            return self._send(QUARANTINE, self._next_suspect())
+        host = self._free.first(self._is_free, self._lanes)
+        return None if host is None else self._send(host, self._lanes.take(host))
 
     def answered(self, ask: Ask) -> None:
         """A task came back with an answer."""
-        self._flying[ask.host].remove(ask.task)
-        self._misses[ask.host] = 0
+        self._land(ask)
         if ask.task.key not in self.failures:
             self.answers.add(ask.task)
+            self._answers_of.setdefault(ask.task.key, []).append(ask.task)
         if ask.host == QUARANTINE:
             self._release(ask.task.key)
 
     def failed(self, ask: Ask, sentence: str) -> None:
         """A task came back with an error of its own: it is asked once more, in quarantine."""
-        self._flying[ask.host].remove(ask.task)
-        self._misses[ask.host] = 0
+        self._land(ask)
         if ask.host == QUARANTINE:
             self._give_up(ask.task.key, Reason.INVALID, sentence)
         else:
@@ -138,16 +138,14 @@ class Dispatcher:
 
         `sentence`: what it said of its end, where it did.
         """
-        self._up.discard(host)
-        self._misses[host] = 0
         self._death += 1
-        tasks = tuple(self._flying[host])
-        self._flying[host].clear()
+        tasks = self._ground(host)
         explained = any(task.key in self.failures for task in tasks)
         for task in tasks:
             deaths = self._deaths.setdefault(task.key, set())
             if not explained:
                 deaths.add(self._death)
+                self._keys_at_death.setdefault(self._death, set()).add(task.key)
             if host == QUARANTINE or len(deaths) > RETRIES:
                 died = f"its host died {len(deaths)} times while it worked"
                 self._give_up(task.key, Reason.DEAD, sentence or died)
@@ -160,10 +158,7 @@ class Dispatcher:
         self._misses[host] += 1
         if self._misses[host] < MISSES:
             return False
-        self._up.discard(host)
-        self._misses[host] = 0
-        busy, waiting = self._flying[host].popleft(), list(self._flying[host])
-        self._flying[host].clear()
+        busy, *waiting = self._ground(host)
         self._give_up(busy.key, Reason.LATE, f"no answer within {MISSES} deadlines")
         for task in reversed(waiting):
             self._queue(host if host != QUARANTINE else None, task)
@@ -179,51 +174,54 @@ class Dispatcher:
         """A host's process is there (again) and may be asked."""
         self._up.add(host)
         self._lost.pop(host, None)
+        self._offer(host)
 
     def end(self, sentence: str) -> None:
         """The time for everything is over: keys with tasks left are late, or dead where a host died under them or the
-        one that they live at is down."""
+        one that they live at is down.
+        """
         for tasks in self._flying.values():
             for task in tasks:
                 self._fail(task.key, self._reason_left(task.key), sentence)
             tasks.clear()
-        for host, lane in self._lanes.items():
+        self._in_flight = 0
+        for host, key in self._lanes.clear():
             down = host is not None and host not in self._up
-            for key in lane:
-                self._fail(key, Reason.DEAD if down else Reason.LATE, sentence)
-            lane.clear()
-        for key in (*(task.key for task in self._suspects), *self._held):
+            self._fail(key, Reason.DEAD if down else Reason.LATE, sentence)
+        for key in (*self._suspected, *self._held):
             self._fail(key, self._reason_left(key), sentence)
         self._suspects.clear()
+        self._suspected.clear()
         self._held.clear()
+
+    def _is_free(self, host: str, load: int) -> bool:
+        return load == len(self._flying[host]) < self._limit and host in self._up
+
+    def _offer(self, host: str) -> None:
+        """What a host has in flight has changed, or it is up, or has work of its own."""
+        if host != QUARANTINE:
+            self._free.offer(host, len(self._flying[host]))
 
     def _send(self, host: str, task: Task) -> Ask:
         self._flying[host].append(task)
+        self._in_flight += 1
+        self._offer(host)
         return Ask(host, task)
 
-    def _take(self, host: str) -> Task | None:
-        lane = self._lanes[host]
-        if not lane:
-            key = self._claim(host)
-            if key is None:
-                return None
-        key, tasks = next(iter(lane.items()))
-        task = tasks.popleft()
-        if not tasks:
-            del lane[key]
-        return task
+    def _land(self, ask: Ask) -> None:
+        self._flying[ask.host].remove(ask.task)
+        self._in_flight -= 1
+        self._misses[ask.host] = 0
+        self._offer(ask.host)
 
-    def _claim(self, host: str) -> bytes | None:
-        """Move a key to an idle host's lane: one that lives nowhere, else the last of the longest lane."""
-        source = self._lanes[None]
-        first = True
-        if not source and not self._flying[host]:
-            source, first = max(self._lanes.values(), key=len), False
-        if not source:
-            return None
-        key, tasks = source.popitem(last=not first)
-        self._lanes[host][key] = tasks
-        return key
+    def _ground(self, host: str) -> tuple[Task, ...]:
+        """A host is gone, with what it had in flight."""
+        self._up.discard(host)
+        self._misses[host] = 0
+        tasks = tuple(self._flying[host])
+        self._flying[host].clear()
+        self._in_flight -= len(tasks)
+        return tasks
 
     def _queue(self, host: str | None, task: Task) -> None:
         if task.key in self.failures:
@@ -231,38 +229,47 @@ class Dispatcher:
         if task.key in self._held:
             self._held[task.key].appendleft(task)
             return
-        lane = next((lane for lane in self._lanes.values() if task.key in lane), self._lanes[host])
-        lane.setdefault(task.key, deque()).appendleft(task)
+        home = self._lanes.prepend(host, task)
+        if home is not None:
+            self._offer(home)
 
     def _suspect(self, task: Task) -> None:
         if task.key in self.failures:
             return
-        self._held.setdefault(task.key, deque())
-        for lane in self._lanes.values():
-            self._held[task.key].extend(lane.pop(task.key, ()))
+        self._held.setdefault(task.key, deque()).extend(self._lanes.remove(task.key))
         self._suspects.append(task)
+        self._suspected[task.key] += 1
+
+    def _next_suspect(self) -> Task:
+        while (task := self._suspects.popleft()).key in self.failures:
+            pass
+        self._suspected[task.key] -= 1
+        if not self._suspected[task.key]:
+            del self._suspected[task.key]
+        return task
 
     def _release(self, key: bytes) -> None:
         """The quarantine answered for a key: unless more of its tasks are under suspicion, the rest goes on."""
-        if key in self._held and all(task.key != key for task in self._suspects):
+        if key in self._held and key not in self._suspected:
             for task in reversed(self._held.pop(key)):
                 self._queue(None, task)
 
     def _strand(self) -> None:
         """Give up what nobody is left to answer for, because all who could have lost their devices."""
+        if not self._lost:
+            return
         if QUARANTINE in self._lost:
-            for key in {task.key for task in self._suspects}:
+            for key in tuple(self._suspected):
                 self._give_up(key, Reason.DEAD, self._lost[QUARANTINE])
-        if all(host is None or host in self._lost for host in self._lanes):
-            for host, lane in self._lanes.items():
-                for key in tuple(lane):
-                    self._give_up(key, Reason.DEAD, self._lost[host or min(self._lost)])
+        if all(host in self._lost for host in self._flying if host != QUARANTINE):
+            for host, key in self._lanes.clear():
+                self._give_up(key, Reason.DEAD, self._lost[host or min(self._lost)])
 
     def _explain(self, key: bytes) -> None:
         """A key was convicted: the deaths that it was there for no longer count against others."""
-        explained = self._deaths.pop(key)
-        for deaths in self._deaths.values():
-            deaths -= explained
+        for death in self._deaths.pop(key):
+            for other in self._keys_at_death.pop(death):
+                self._deaths.get(other, set()).discard(death)
 
     def _reason_left(self, key: bytes) -> Reason:
         return Reason.DEAD if self._deaths.get(key) else Reason.LATE
@@ -270,10 +277,9 @@ class Dispatcher:
     def _give_up(self, key: bytes, reason: Reason, sentence: str) -> None:
         self._fail(key, reason, sentence)
         self._held.pop(key, None)
-        self._suspects = deque(task for task in self._suspects if task.key != key)
-        for lane in self._lanes.values():
-            lane.pop(key, None)
+        self._suspected.pop(key, None)
+        self._lanes.remove(key)
 
     def _fail(self, key: bytes, reason: Reason, sentence: str) -> None:
         self.failures.setdefault(key, Failure(reason, sentence))
-        self.answers = {task for task in self.answers if task.key != key}
+        self.answers.difference_update(self._answers_of.pop(key, ()))

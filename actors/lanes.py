@@ -1,0 +1,139 @@
+"""What waits for hosts, and which host takes of it next: the dispatcher's two queues.
+
+Invariants: a key stands in one lane, with all its tasks that wait; who is asked next costs the logarithm of how many
+hosts there are, since an entry that was overtaken stays in its heap until it comes up, and is passed over then.
+"""
+
+import heapq
+from collections import OrderedDict, deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Task:
+    """One call: a part (`chunk`) of what is asked of one key (a model version, or a peer)."""
+
+    key: bytes
+    chunk: int = 0
+
+
+class Lanes:
+    """Tasks that wait, by the host at which their key lives; under None those of keys that live nowhere."""
+
+    def __init__(self, hosts: Iterable[str]) -> None:
+        self.keys = 0
+        """How many wait."""
+        self._lanes: dict[str | None, OrderedDict[bytes, deque[Task]]] = {host: OrderedDict() for host in hosts}
+        self._lanes[None] = OrderedDict()
+        self._place: dict[str | None, int] = {host: place for place, host in enumerate(self._lanes)}
+        self._host_of: dict[bytes, str | None] = {}
+        self._longest: list[tuple[int, int, str | None]] = []
+
+    def empty(self, host: str | None) -> bool:
+        """Whether nothing waits there."""
+        return not self._lanes[host]
+
+    def append(self, host: str | None, task: Task) -> None:
+        """A task of a key, behind those of it that wait already."""
+        self._tasks(host, task.key).append(task)
+
+    def prepend(self, host: str | None, task: Task) -> str | None:
+        """A task comes back, before those of its key that wait, wherever they do; returns at which host."""
+        self._tasks(host, task.key).appendleft(task)
+        return self._host_of[task.key]
+
+    def remove(self, key: bytes) -> deque[Task]:
+        """A key leaves its lane, if it is in one; returns its tasks."""
+        if key not in self._host_of:
+            return deque()
+        host = self._host_of.pop(key)
+        tasks = self._lanes[host].pop(key)
+        self._changed(host, -1)
+        return tasks
+
+    def take(self, host: str) -> Task:
+        """The next task for a host: of its own lane, else of a key that lives nowhere, else of the last key of the
+        longest lane. The key is the host's from then on.
+        """
+        if not self._lanes[host]:
+            source = None if self._lanes[None] else self._longest_lane()
+            key, tasks = self._lanes[source].popitem(last=source is not None)
+            self._changed(source, -1)
+            self._lanes[host][key], self._host_of[key] = tasks, host
+            self._changed(host, 1)
+        key, tasks = next(iter(self._lanes[host].items()))
+        task = tasks.popleft()
+        if not tasks:
+            self.remove(key)
+        return task
+
+    def clear(self) -> list[tuple[str | None, bytes]]:
+        """Every key leaves; each with where it was."""
+        left = [(host, key) for host, lane in self._lanes.items() for key in lane]
+        for _, key in left:
+            self.remove(key)
+        return left
+
+    def _tasks(self, host: str | None, key: bytes) -> deque[Task]:
+        if key not in self._host_of:
+            self._host_of[key] = host
+            self._lanes[host][key] = deque()
+            self._changed(host, 1)
+        return self._lanes[self._host_of[key]][key]
+
+    def _changed(self, host: str | None, by: int) -> None:
+        self.keys += by
+        heapq.heappush(self._longest, (-len(self._lanes[host]), self._place[host], host))
+
+    def _longest_lane(self) -> str | None:
+        """The first of those with most keys."""
+        while -self._longest[0][0] != len(self._lanes[self._longest[0][2]]):
+            heapq.heappop(self._longest)
+        return self._longest[0][2]
+
+
+class FreeHosts:
+    """Hosts that may be asked, the least loaded first, then by name; those with a lane of their own apart from those
+    without, who only take what lives nowhere or, when they have nothing in flight, from another's lane.
+    """
+
+    def __init__(self) -> None:
+        self._housed: list[tuple[int, str]] = []
+        self._bare: list[tuple[int, str]] = []
+
+    def offer(self, host: str, load: int) -> None:
+        """A host is up and has so many tasks in flight now."""
+        heapq.heappush(self._housed, (load, host))
+
+    def first(self, is_free: Callable[[str, int], bool], lanes: Lanes) -> str | None:
+        """The host that is asked next; it keeps its place until it is offered with another load.
+
+        Args:
+            is_free: whether a host may be asked, and has so many tasks in flight.
+        """
+        _settle(self._bare, self._housed, is_free, lanes.empty)
+        housed = _settle(self._housed, self._bare, is_free, lambda host: not lanes.empty(host))
+        bare = _settle(self._bare, self._housed, is_free, lanes.empty)
+        if bare is not None and lanes.empty(None) and (bare[0] or not lanes.keys):
+            bare = None
+        found = min((entry for entry in (housed, bare) if entry is not None), default=None)
+        return None if found is None else found[1]
+
+
+def _settle(
+    heap: list[tuple[int, str]],
+    other: list[tuple[int, str]],
+    is_free: Callable[[str, int], bool],
+    belongs: Callable[[str], bool],
+) -> tuple[int, str] | None:
+    """The heap's first entry once those before it that were overtaken, or belong into the other heap, have left."""
+    while heap:
+        load, host = heap[0]
+        if not is_free(host, load):
+            heapq.heappop(heap)
+        elif belongs(host):
+            return load, host
+        else:
+            heapq.heappush(other, heapq.heappop(heap))
+    return None

@@ -32,7 +32,7 @@ from typing import Any
 ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(ROOT)]
 
-from benchmarks.chaos_kills import Killer, Launch, plan_kinds  # noqa: E402
+from benchmarks.chaos_kills import NETWORK, Killer, Launch, plan_kinds  # noqa: E402
 from benchmarks.chaos_nodes import LOOK_S, Nodes, running  # noqa: E402
 from benchmarks.chaos_observer import (  # noqa: E402
     Observer,
@@ -68,11 +68,9 @@ class Tally:
 class Chaos:
     """One run: the network, who kills, and who watches."""
 
-    def __init__(
-        self, nodes: Nodes, chance: random.Random, *, longest_s: float, overrides: tuple[str, ...] = ()
-    ) -> None:
+    def __init__(self, nodes: Nodes, chance: random.Random, *, longest_s: float, network: Path = NETWORK) -> None:
         self.home = Home(nodes.folder / "home")
-        self.launch = Launch(nodes, self.home.folder, overrides)
+        self.launch = Launch(nodes, self.home.folder, network=network)
         self.killer = Killer(nodes, self.launch, chance)
         self.observer = Observer(lambda: databases(nodes, self.home))
         self.tally = Tally()
@@ -82,7 +80,7 @@ class Chaos:
         """Kill until there were so many kills and so many epochs are closed."""
         plan = plan_kinds(self._chance, kinds)
         while (height := self._watch()) < BLOCKS * epochs or self.tally.kills.total() < kills:
-            self._drive(ENDLESS)
+            self.drive()
             if self.tally.kills.total() >= kills:
                 self._look_for(1.0)
                 continue
@@ -99,16 +97,16 @@ class Chaos:
             return
         self.tally.kills[kind] += 1
         self.tally.after[phase] += 1
-        self._tell(f"kill {self.tally.kills.total()}: {what}, after {phase}")
+        self.tell(f"kill {self.tally.kills.total()}: {what}, after {phase}")
 
     def finish(self) -> None:
         """Stop as a user does, bring every node back, and run one more epoch in peace."""
         self.launch.interrupt()
         self.killer.bring_all_back()
         height = self._watch()
-        self._tell(f"in peace from block {height}")
+        self.tell(f"in peace from block {height}")
         while self._watch() < (height // BLOCKS + 1) * BLOCKS or self.launch.runs():
-            self._drive(1)
+            self.drive(1)
             self._look_for(1.0)
 
     def findings(self) -> dict[str, Any]:
@@ -121,7 +119,7 @@ class Chaos:
         damaged = list(check_disks(databases(self._nodes, self.home), self.observer.final))
         faults = [*self.observer.faults, *damaged, *lost, *supply, *queries, *epochs_lost]
         for sentence in faults:
-            self._tell(sentence)
+            self.tell(sentence)
         return {
             "kills": self.tally.kills.total(),
             "epochs": epochs,
@@ -154,10 +152,10 @@ class Chaos:
 
     def _wait_for_block(self, height: int) -> None:
         while self._watch() <= height:
-            self._drive(ENDLESS)
+            self.drive()
             self._look_for(LOOK_S)
 
-    def _drive(self, epochs: int) -> None:
+    def drive(self, epochs: int = ENDLESS) -> None:
         """Launch where nothing runs; RuntimeError where launches end without getting anywhere."""
         code = self.launch.ended()
         if code is None:
@@ -165,7 +163,7 @@ class Chaos:
         if code not in (0, Launch.KILLED, Launch.INTERRUPTED):
             self.tally.gave_up += 1
             self.tally.gave_up_in_a_row += 1
-            self._tell(f"the driver gave up with {code}: {self.launch.last_line()}")
+            self.tell(f"the driver gave up with {code}: {self.launch.last_line()}")
         else:
             self.tally.gave_up_in_a_row = 0
         if self.tally.gave_up_in_a_row > GIVE_UPS:
@@ -180,7 +178,8 @@ class Chaos:
         except Exception as error:
             return type(error).__name__
 
-    def _tell(self, sentence: str) -> None:
+    def tell(self, sentence: str) -> None:
+        """One line on standard error."""
         height = max(self.observer.final, default=0)
         print(f"{time.strftime('%H:%M:%S')} block {height}: {sentence}", file=sys.stderr, flush=True)
 

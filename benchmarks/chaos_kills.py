@@ -42,8 +42,9 @@ class Launch:
 
     KILLED, INTERRUPTED = -9, 130
 
-    def __init__(self, nodes: Nodes, home: Path, overrides: tuple[str, ...]) -> None:
+    def __init__(self, nodes: Nodes, home: Path, overrides: tuple[str, ...] = (), *, network: Path = NETWORK) -> None:
         self.log = nodes.folder / "launches.log"
+        self._network = network
         self._nodes, self._home = nodes, home
         apart = (f"storage.ledger={LEDGER}",) if len(nodes.names) > 1 else ()
         self.overrides = (*OVERRIDES, *apart, *overrides)
@@ -54,7 +55,8 @@ class Launch:
         text = [str(Path(sysconfig.get_path("stdlib")) / name) for name in PACKAGES]
         sets = [part for each in (*self.overrides, f"data.paths={text}") for part in ("--set", each)]
         where = ["--home", str(self._home), "--address", self._nodes.address]
-        return [sys.executable, "-m", "cluster", "launch", str(NETWORK), *where, "--epochs", str(epochs), *sets]
+        launch = [sys.executable, "-m", "cluster", "launch", str(self._network)]
+        return [*self._nodes.within(HEAD), *launch, *where, "--epochs", str(epochs), *sets]
 
     def start(self, epochs: int) -> None:
         """Launch for some epochs."""

@@ -67,6 +67,10 @@ class Nodes:
         """The nodes that run now."""
         return sorted(self._running)
 
+    def within(self, name: str) -> Sequence[str]:
+        """What the command line of whatever runs on a node begins with."""
+        return self._within.get(name, ())
+
     def disk(self, name: str) -> Path:
         """A node's disk."""
         return self.folder / "disks" / name
@@ -81,7 +85,7 @@ class Nodes:
             else [f"--address={self.address}"]
         )
         command = [
-            *self._within.get(name, ()),
+            *self.within(name),
             *(sys.executable, "-c", "from ray.scripts.scripts import main; main()", "start", *role),
             *(f"--node-ip-address={ip}", "--num-cpus=2", "--num-gpus=0", "--disable-usage-stats", "--block"),
             *("--min-worker-port=0", "--max-worker-port=0", f"--object-store-memory={OBJECT_STORE_BYTES}"),
@@ -119,9 +123,11 @@ class Nodes:
         pids = [pid for node in names for pid in descendants(self._running[node].pid)]
         return sorted(pid for pid in pids if title(pid).startswith(f"ray::{kind}"))
 
-    def where(self, kind: str) -> str | None:
-        """The node that an actor of a class is on; None while there is none."""
-        return next((name for name in self.names if self.actors(kind, name)), None)
+    def held(self, name: str) -> list[str]:
+        """The ledger's databases that a node's processes hold open, such as `keeper/chain.db`, on its disk."""
+        files = {file for pid in descendants(self._running[name].pid) for file in open_files(pid)}
+        own = [file for file in files if file.is_relative_to(self.disk(name))]
+        return sorted(str(Path(*file.parts[-2:])) for file in own if file.name in ("chain.db", "replica.db"))
 
     def kill(self, name: str) -> None:
         """Kill every process of a node with -9, at once, as if its machine lost power."""
@@ -149,6 +155,17 @@ def wait_until_gone(pids: Sequence[int]) -> None:
         if time.monotonic() > end:
             raise RuntimeError(f"these processes do not end: {[title(pid) for pid in left]}")
         time.sleep(LOOK_S)
+
+
+def open_files(pid: int) -> list[Path]:
+    """The files that a process has open; none of one that has ended."""
+    found = []
+    for link in Path(f"/proc/{pid}/fd").glob("*"):
+        try:
+            found.append(link.readlink())
+        except OSError:
+            continue
+    return found
 
 
 def free_port() -> int:

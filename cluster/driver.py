@@ -27,7 +27,7 @@ from cluster.keeping import forget_unused
 from cluster.lease import Lease, hold_lease
 from cluster.place.crew import end_crew, start_crew
 from cluster.place.ray import joined_ray
-from cluster.questions import ask_versions, draw
+from cluster.questions import answers_by_validator, ask_versions, draw
 from cluster.report import EpochRecord, RunReport, Seconds, append_epoch, epoch_record, neuron_records
 from cluster.round_plot import draw_rounds
 from cluster.round_report import round_records
@@ -168,11 +168,11 @@ def _value(run: Run, work: Work) -> None:
     weighed = weigh(run, work, run.view())
     run.show.step("valuing the answers")
     lost = {key: f"{failure.reason}: {failure.sentence}" for key, failure in work.scored.failures.items()}
-    answers = [payload[0] for payload in work.scored.payloads.values()]
+    answers = answers_by_validator(work)
     asked = {name: run.crew.validators[name] for name in work.queries}
     work.findings, failures = ask_each(
         asked,
-        lambda name, handle: handle.value.remote(work.epoch, lost, *answers, rounds=weighed.get(name, [])),
+        lambda name, handle: handle.value.remote(work.epoch, lost, *answers[name], rounds=weighed.get(name, [])),
         deadline_s=run.network.deadlines.validator_s,
     )
     for name, why in failures.items():

@@ -43,7 +43,7 @@ def ask_versions(run: Run, work: Work, view: View) -> None:
     asking = ask_remotes(run, view, references)
     hosted = [row.manifest for row in view.rows if not row.remote]
     plan = run.packing.plan(hosted)
-    work.scored = _ask_hosts(run, work, plan, signers(view, run.wallets), references)
+    work.scored = ask_hosts(run, work, plan, signers(view, run.wallets), references)
     names = {neuron.uid: neuron.name for neuron in view.neurons}
     publishers = {row.manifest: names.get(row.uid, "") for row in view.rows}
     try:
@@ -59,14 +59,16 @@ def ask_versions(run: Run, work: Work, view: View) -> None:
             run.show.note(f"{names.get(row.uid, 'a member')} is {failure.reason}: {failure.sentence}")
 
 
-def _ask_hosts(
+def ask_hosts(
     run: Run,
     work: Work,
     plan: Mapping[str, HostPlan],
     wallets: Mapping[bytes, str],
     queries: Sequence[Reference],
 ) -> Round:
-    """Ask stack by stack, and then version by version what the stacks that failed left open."""
+    """Ask stack by stack, and then version by version what the stacks that failed left open. Which queries a task is
+    about is in `work.about`.
+    """
     deadlines = run.network.deadlines
     end = time.monotonic() + deadlines.query_s
     windows = [len(work.queries[name].text_WT) for name in sorted(work.queries)]
@@ -84,6 +86,8 @@ def _ask_hosts(
     def ask(how: str, stacks: Mapping[str, Sequence[tuple[bytes, ...]]]) -> Round:
         every = [stack for own in stacks.values() for stack in own]
         requests = make_requests(every, wallets, windows, each)
+        for task, request in requests.items():
+            work.about[task] = tuple(dict.fromkeys(part.query for part in request.parts))
 
         def send(host: Handle, task: Task) -> Sequence[Reference]:
             call = host.score.options(num_returns=2)
@@ -103,7 +107,7 @@ def _ask_hosts(
 
     first = ask("asking", {host: [stack.versions for stack in own.stacks] for host, own in plan.items()})
     stacks = {stack_key(stack.versions): stack.versions for own in plan.values() for stack in own.stacks}
-    broken = [version for key in first.failures for version in stacks[key] if len(stacks[key]) > 1]
+    broken = {version for key in first.failures for version in stacks[key] if len(stacks[key]) > 1}
     failures = {key: failure for key, failure in first.failures.items() if len(stacks[key]) == 1}
     if not broken:
         return first
@@ -112,6 +116,16 @@ def _ask_hosts(
     failures |= second.failures
     spans = [*first.spans, *second.spans]
     return Round(first.receipts | second.receipts, first.payloads | second.payloads, failures, spans)
+
+
+def answers_by_validator(work: Work) -> dict[str, list[Reference]]:
+    """For each validator that asks, the answers of those calls that were about its own query, among others perhaps."""
+    names = sorted(work.queries)
+    answers: dict[str, list[Reference]] = {name: [] for name in names}
+    for task, payload in work.scored.payloads.items():
+        for query in work.about.get(task, range(len(names))):
+            answers[names[query]].append(payload[0])
+    return answers
 
 
 def stack_key(versions: Sequence[bytes]) -> bytes:

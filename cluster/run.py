@@ -5,6 +5,7 @@ from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 
 from actors.ballot import Finding
+from actors.dispatch import Task
 from actors.keeper import Position, View
 from actors.pool import Round
 from actors.wire import Query
@@ -65,6 +66,8 @@ class Work:
     Attributes:
         queries: this epoch's windows by validator.
         scored: the hosts' answers.
+        about: by task, which queries it is about, by their place among the names of who asks; a task that is not there
+            is about all.
         findings: what each validator found, by its name.
         losses: bits per byte at which members of cohorts trained, by name.
         left_out: peers whose job was not done, by name, as "late|dead|invalid: sentence".
@@ -76,6 +79,7 @@ class Work:
     epoch: int
     queries: dict[str, Query] = field(default_factory=dict)
     scored: Round = field(default_factory=Round)
+    about: dict[Task, tuple[int, ...]] = field(default_factory=dict)
     findings: dict[str, Finding] = field(default_factory=dict)
     losses: dict[str, float] = field(default_factory=dict)
     left_out: dict[str, str] = field(default_factory=dict)

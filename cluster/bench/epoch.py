@@ -35,7 +35,7 @@ from cluster.bench.network import EPOCH, PATIENCE_S, VALIDATORS, Setup, opened
 from cluster.bench.trace import share_of, write_spans
 from cluster.calls import ask_each
 from cluster.errors import ClusterError
-from cluster.questions import ask_versions, draw
+from cluster.questions import answers_by_validator, ask_versions, draw
 from cluster.run import Run, Work
 from ledger.genesis import Panel
 from models.bench.ceilings import Ceilings
@@ -149,11 +149,11 @@ def ask_network(run: Run, view: View) -> Phase:
     with driver.taken("ask"):
         ask_versions(run, work, view)
     lost = {key: f"{failure.reason}: {failure.sentence}" for key, failure in work.scored.failures.items()}
-    answers = [payload[0] for payload in work.scored.payloads.values()]
+    answers = answers_by_validator(work)
     with driver.taken("read"):
         read, failures = ask_each(
             {name: run.crew.validators[name] for name in work.queries},
-            lambda name, handle: handle.read.remote(work.epoch, lost, *answers),
+            lambda name, handle: handle.read.remote(work.epoch, lost, *answers[name]),
             deadline_s=run.network.deadlines.validator_s,
         )
     reasons = [*failures.values(), *(reason for own, _ in read.values() for reason in own.values())]

@@ -19,7 +19,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from actors.lanes import FreeHosts, Lanes, Task
+from actors.lanes import FreeHosts, Lanes
+from actors.lanes import Task as Task
 
 QUARANTINE = "quarantine"
 """The name of the host that is asked one task at a time about keys under suspicion."""

@@ -7,44 +7,47 @@ The public API: what the command line uses, and the only names that promise to s
     print(taoray.metagraph(run.home))
 """
 
-import os
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from actors.errors import EndpointRefused
 from cluster.archive import check_proof, export_ledger, import_ledger, migrate_ledger, prove, prune_ledger
-from cluster.audit import Audited, audit_epoch
+from cluster.audit import Audited
 from cluster.bench.settings import read_bench
+from cluster.checking import audit, disclose, epochs, verify, verify_light
 from cluster.config import Network, load_network
 from cluster.disclosure import Disclosure, check_disclosure, read_disclosure, write_disclosure
-from cluster.disclosure import disclose as _disclose
 from cluster.errors import ClusterError, ConfigurationError, HomeInUse, NoAnswer, SubmissionRefused
 from cluster.funds import balances, faucet, send, stake, transfer, unstake
 from cluster.home import Home, find_home, find_work
-from cluster.report import EpochRecord, MemberRecord, NeuronRecord, RoundRecord, RunReport, read_epochs
+from cluster.job.attempt import Attempt
+from cluster.job.inside import check_sender
+from cluster.job.jobs import Jobs, Launched
+from cluster.lease import Holder
+from cluster.place.token import guard_ray
+from cluster.report import EpochRecord, MemberRecord, NeuronRecord, RoundRecord, RunReport
 from cluster.show import Progress, Quiet, Show
 from cluster.standing import CohortStanding, Standing, blocks, metagraph, status
+from cluster.stopping import stop_driver
 from cluster.study.result import Evaluation, ModelValue
 from cluster.study.settings import read_settings
 from cluster.submission import Password, Submission, Withdrawal
+from cluster.version import VERSION
 from ledger.errors import DamagedLedger, LedgerError, Refusal
 from ledger.keys import sign_message, verify_message
 from ledger.store.light import LightlyVerified
-from ledger.store.light import verify_light as _verify_light
 from ledger.store.replay import Verified
-from ledger.store.replay import verify as _verify
 from ledger.wallet import Wallet
 from models.errors import ModelRefused
 
 if TYPE_CHECKING:
     from models.bench.report import Report
 
-__version__ = version("taoray")
+__version__ = VERSION
 __all__ = [
+    "Attempt",
     "Audited",
     "ClusterError",
     "CohortStanding",
@@ -54,7 +57,10 @@ __all__ = [
     "EndpointRefused",
     "EpochRecord",
     "Evaluation",
+    "Holder",
     "HomeInUse",
+    "Jobs",
+    "Launched",
     "LedgerError",
     "LightlyVerified",
     "MemberRecord",
@@ -97,6 +103,7 @@ __all__ = [
     "sign_message",
     "stake",
     "status",
+    "stop",
     "submit",
     "transfer",
     "unstake",
@@ -132,7 +139,8 @@ def launch(
         HomeInUse: another driver runs this home.
         ClusterError: an actor did not start, or too few validators answered; the ledger keeps what it has.
     """
-    _guard_ray()
+    check_sender()
+    guard_ray(address)
     from cluster.driver import run_network  # brings Ray and torch, which reading a ledger does not need
 
     if epochs < 1:
@@ -216,6 +224,14 @@ def withdraw(
     return withdraw_peer(name, _place(home), network=network, wait_s=wait_s, show=show)
 
 
+def stop(home: Path | str) -> Holder | None:
+    """End the driver of a network on this machine as Ctrl-C does; who it was, None: nobody drove it.
+
+    Raises ClusterError: it is on another machine, or does not end. What runs as a job is stopped by `Jobs.stop`.
+    """
+    return stop_driver(Home(Path(home).absolute()))
+
+
 @contextmanager
 def serving(home: Path | str, *, host: str | None = None, port: int | None = None) -> Iterator[str]:
     """Serve a network that nobody drives over HTTP for as long as the context lasts; gives the server's URL.
@@ -257,7 +273,7 @@ def evaluate(
         HomeInUse: another evaluation works in this home.
         ClusterError: the scorers did not start, or no model can be valued. One that cannot be is a row with its error.
     """
-    _guard_ray()
+    guard_ray(address)
     from cluster.study.evaluate import run_evaluation  # brings Ray and torch, which reading a ledger does not need
 
     return run_evaluation(
@@ -290,60 +306,12 @@ def bench(
     Raises:
         ConfigurationError: a setting is wrong. ModelsError, ClusterError: nothing could be measured, and why.
     """
-    _guard_ray()
+    guard_ray(None)
     settings = read_bench(work, overrides)
     from cluster.bench.run import run_bench  # brings Ray and torch, which reading a ledger does not need
 
     return run_bench(work, model, settings, show=show or Quiet(), trace=Path(trace) if trace else None)
 
 
-def verify(home: Path | str) -> Verified:
-    """Derive the whole ledger again from its genesis. Raises DamagedLedger: the first height that does not follow."""
-    place = Home(Path(home).absolute())
-    _check_home(place)
-    return _verify(place.chain)
-
-
-def epochs(home: Path | str) -> list[EpochRecord]:
-    """What was told of each epoch when it closed: bits per byte, new bits, pay and status of every neuron."""
-    place = Home(Path(home).absolute())
-    _check_home(place)
-    return read_epochs(place.epochs)
-
-
-def verify_light(home: Path | str) -> LightlyVerified:
-    """Check the ledger's headers, signatures, finality sets and votes alone, without executing a block. Raises
-    DamagedLedger: the first height that is wrong.
-    """
-    place = Home(Path(home).absolute())
-    _check_home(place)
-    return _verify_light(place.chain)
-
-
-def audit(home: Path | str, epoch: int) -> list[Audited]:
-    """Check the votes of a closed epoch against their evidence: values from the matrix, votes from the values, one
-    entry a validator that revealed. Raises ClusterError where the epoch is not closed.
-    """
-    return audit_epoch(Home(Path(home).absolute()), epoch)
-
-
-def disclose(home: Path | str, epoch: int) -> Disclosure:
-    """The private documents that a closed epoch asked about, each with its way to the root in the genesis. Raises
-    ClusterError where the network's text is public or the epoch is not closed, EvidenceError where evidence is damaged.
-    """
-    return _disclose(Home(Path(home).absolute()), epoch)
-
-
-def _guard_ray() -> None:
-    """Ray reads this when it is imported. With its token nobody else who logs in on this machine can join."""
-    if "ray" not in sys.modules:
-        os.environ.setdefault("RAY_AUTH_MODE", "token")
-
-
 def _place(home: Path | str | None) -> Home:
     return find_home(Path(home) if home else None, load_network().network.name)
-
-
-def _check_home(place: Home) -> None:
-    if not place.chain.exists():
-        raise ClusterError(f"there is no network in {place.folder}: launch one, or name another --home")

@@ -4,6 +4,8 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from cluster.job.inside import in_job, job_home
+
 
 @dataclass(frozen=True)
 class Home:
@@ -97,14 +99,24 @@ class Home:
         return self.folder / "epochs.jsonl"
 
     @property
+    def log(self) -> Path:
+        """What drivers told, one JSON line each; `log.1.jsonl` has what came before."""
+        return self.folder / "log.jsonl"
+
+    @property
     def rounds_plot(self) -> Path:
         """The figure of what cohorts have learned."""
         return self.folder / "rounds.png"
 
 
 def find_home(home: Path | None, network: str) -> Home:
-    """The home that is meant: as told, else `TAORAY_HOME`, else `./taoray-home/<network>`."""
+    """The home that is meant: as told, else `TAORAY_HOME`, else `./taoray-home/<network>`, in a job `~/taoray-home/…`.
+
+    Raises ConfigurationError: in a job, a place that is relative to its folder, which vanishes.
+    """
     told = home or (Path(os.environ["TAORAY_HOME"]) if os.environ.get("TAORAY_HOME") else None)
+    if in_job():
+        return Home(job_home(told, network))
     return Home((told or Path("taoray-home") / network).absolute())
 
 

@@ -14,6 +14,7 @@ from rich.progress import (
 )
 
 from cluster.cli.output import error_console
+from cluster.job.inside import in_job
 
 ESTIMATE_S = 600
 """How far back the speed is looked at that the time left is estimated from: one answer may take minutes."""
@@ -50,6 +51,8 @@ class Bar:
     def step(self, sentence: str, total: int = 0) -> None:
         """A step begins."""
         self._progress.reset(self._task, description=sentence, total=total or None)
+        if in_job():  # its log is followed from elsewhere, and has no bar
+            self._console.print(f"{sentence}…", highlight=False, soft_wrap=True)
 
     def advance(self, done: int) -> None:
         """So many answers are there."""

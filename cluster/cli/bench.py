@@ -12,10 +12,10 @@ from rich.table import Table
 import taoray
 from cluster.bench.settings import WORKS
 from cluster.cli.bar import Bar
-from cluster.cli.network import INTERRUPTED
 from cluster.cli.output import JsonOption, print_json
 from cluster.cli.tables import plain_table
 from cluster.errors import ClusterError
+from cluster.job.attempt import INTERRUPTED
 
 if TYPE_CHECKING:
     from models.bench.report import Report

@@ -10,10 +10,10 @@ from rich.console import Console
 import taoray
 from cluster.cli.bar import Bar
 from cluster.cli.leaderboard import failures, leaderboard, summary, weights_table
-from cluster.cli.network import INTERRUPTED
 from cluster.cli.output import JsonOption, print_json
 from cluster.errors import ClusterError
 from cluster.home import find_work
+from cluster.job.attempt import INTERRUPTED
 
 PLOT = "evaluation"
 """The figure's name in the work folder."""

@@ -7,13 +7,23 @@ import typer
 from rich.console import Console
 
 import taoray
+from cluster.cli.job import ClusterOption, NetworkOption, job_address, show_job_status, told_home
 from cluster.cli.output import HomeOption, JsonOption, home_of, print_json
 from cluster.cli.tables import cohort_table, metagraph_table, placement_table, tao
 
 
-def status(home: HomeOption = None, json: JsonOption = False) -> None:
+def status(
+    context: typer.Context,
+    home: HomeOption = None,
+    network: NetworkOption = None,
+    address: ClusterOption = None,
+    json: JsonOption = False,
+) -> None:
     """Where a network stands: its last block, supply, driver and cohorts, and which host answers for which peers."""
-    standing = taoray.status(home_of(home).folder)
+    if (server := job_address(address)) is not None:
+        show_job_status(server, network, told_home(context, home), json)
+        return
+    standing = taoray.status(home_of(home, network).folder)
     supply = standing.supply
     if json:
         holder = standing.holder

@@ -36,9 +36,9 @@ def print_error(error: Exception, field: str | None) -> None:
         print_json({"error": str(error), "kind": type(error).__name__, "field": field, "code": code})
 
 
-def home_of(home: Path | None) -> Home:
+def home_of(home: Path | None, network: str | None = None) -> Home:
     """The home that a command without a configuration means: the default network's unless told."""
-    return find_home(home, load_network().network.name if home is None else "")
+    return find_home(home, network or (load_network().network.name if home is None else ""))
 
 
 def _plain(value: Any) -> Any:

@@ -9,10 +9,10 @@ from rich.markup import escape
 
 import taoray
 from cluster.cli.bar import Bar
-from cluster.cli.network import INTERRUPTED
 from cluster.cli.output import HomeOption, JsonOption, home_of, print_json
 from cluster.cli.secret import ask_secret
 from cluster.cli.tables import tao
+from cluster.job.attempt import INTERRUPTED
 from ledger.units import parse_tao
 
 NetworkOption = Annotated[

@@ -2,13 +2,13 @@
 
 import inspect
 import re
-from importlib.metadata import version
 from typing import Any
 
 from cluster.serve.errors import HTTP_REFUSALS, Problem
 from cluster.serve.routes import ARROW, ROUTES, Route
 from cluster.serve.signing import BODY, KEY, NONCE, SIGNATURE, TIME
 from cluster.serve.wire import schemas
+from cluster.version import VERSION
 
 _SIGNED = {
     KEY: "the signer's address",
@@ -33,7 +33,7 @@ def openapi_document(network: str) -> dict[str, Any]:
         paths.setdefault(route.path, {})[route.method.lower()] = _operation(route, by_kind)
     return {
         "openapi": "3.1.0",
-        "info": {"title": f"taoray network {network}", "version": version("taoray")},
+        "info": {"title": f"taoray network {network}", "version": VERSION},
         "paths": paths,
         "components": {"schemas": components},
     }

@@ -1,0 +1,206 @@
+"""`taoray launch`, `status`, `logs` and `stop` of a network that runs as a job on a cluster, and the latter two of one
+that runs here.
+"""
+
+import os
+import sys
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+import typer
+
+import taoray
+from cluster.cli.output import HomeOption, JsonOption, error_console, home_of, print_json
+from cluster.errors import ClusterError, ConfigurationError
+from cluster.job.attempt import INTERRUPTED, Attempt
+
+NetworkOption = Annotated[str | None, typer.Option("--network", metavar="NAME", help="The network's name.")]
+ClusterOption = Annotated[
+    str | None, typer.Option("--address", metavar="URL", help="Of a cluster's dashboard: http://HOST:8265.")
+]
+
+
+def is_job_address(address: str | None) -> bool:
+    """Whether an address is that of a job server, not of a Ray to join."""
+    return bool(address) and str(address).startswith(("http://", "https://"))
+
+
+def job_address(told: str | None) -> str | None:
+    """The job server that a command means: as told, else `RAY_ADDRESS` where that is one; None: this machine."""
+    if told is None:
+        inherited = os.environ.get("RAY_ADDRESS")
+        return inherited if is_job_address(inherited) else None
+    if not is_job_address(told):
+        raise ConfigurationError("--address", f"is {told!r}, expected the dashboard's, as http://HOST:8265")
+    return told
+
+
+def told_home(context: typer.Context, home: Path | None) -> Path | None:
+    """The home that was named for a cluster: `TAORAY_HOME` of this machine says nothing about the cluster's."""
+    source = context.get_parameter_source("home")
+    return home if source is not None and source.name == "COMMANDLINE" else None
+
+
+def launch_job(
+    network: Path | None,
+    address: str,
+    *,
+    epochs: int,
+    home: Path | None,
+    overrides: list[str],
+    detach: bool,
+    json: bool,
+) -> None:
+    """Launch a network as a job, or find the one that runs; follow it, and end as it ends."""
+    console = error_console()
+    jobs = taoray.Jobs(address)
+    place = str(home) if home is not None else None
+    launched = jobs.launch(network, epochs=epochs, home=place, overrides=overrides, json=json)
+    attempt = launched.attempt
+    if launched.found:
+        said = f"{attempt.id} {attempt.status.lower()} already at {jobs.address}; this launch adds nothing to it"
+    else:
+        sent = f"{launched.sent_files} files, {launched.sent_bytes / 2**20:.1f} MiB"
+        said = f"{attempt.id} launched at {jobs.address}: sent {sent}"
+    console.print(said, highlight=False, soft_wrap=True)
+    if detach:
+        document = {"job": attempt.id, "address": jobs.address, "network": attempt.network, "found": launched.found}
+        if json:
+            print_json(document)
+        else:
+            print(attempt.id)
+        return
+    try:
+        printed = _Tail()
+        ended = jobs.follow(attempt, printed.tell)
+    except KeyboardInterrupt:
+        where = f"--network {attempt.network} --address {jobs.address}"
+        console.print(f"detached; it goes on: `taoray logs {where} --follow`, `taoray stop {where}`", soft_wrap=True)
+        raise typer.Exit(INTERRUPTED) from None
+    _end(ended, printed.last, json)
+
+
+def _end(attempt: Attempt, last: str, json: bool) -> None:
+    """Hand on how a job ended: its document as the last line, its exit code."""
+    if json and _is_document(last):
+        sys.stdout.write(last.rstrip("\n") + "\n")
+    elif attempt.exit_code and attempt.status != "STOPPED" and attempt.code is None:
+        said = attempt.message.strip().splitlines() or ["it failed"]
+        raise ClusterError(f"{attempt.id}: {said[0]}")
+    if attempt.exit_code:
+        error_console().print(f"{attempt.id} {attempt.status.lower()}", highlight=False)
+        raise typer.Exit(attempt.exit_code)
+
+
+class _Tail:
+    """Shows a job's log on standard error, and keeps its last line."""
+
+    def __init__(self) -> None:
+        self.last = ""
+        self._open = ""
+
+    def tell(self, text: str) -> None:
+        """So much more was printed."""
+        sys.stderr.write(text)
+        sys.stderr.flush()
+        lines = (self._open + text).splitlines(keepends=True)
+        self._open = lines.pop() if lines and not lines[-1].endswith("\n") else ""
+        whole = [line for line in [*lines, self._open] if line.strip()]
+        self.last = whole[-1] if whole else self.last
+
+
+def logs(
+    home: HomeOption = None,
+    network: NetworkOption = None,
+    address: ClusterOption = None,
+    follow: Annotated[bool, typer.Option("--follow", help="Go on until the run has ended, or Ctrl-C.")] = False,
+    last: Annotated[int | None, typer.Option(min=1, help="How many lines; all without it.")] = None,
+) -> None:
+    """What a network's run has told: steps, notes and tables of a job, the lines of the log in a home."""
+    server = job_address(address)
+    if server is None:
+        raise ConfigurationError("--address", "expected the dashboard's, as http://HOST:8265")
+    jobs = taoray.Jobs(server)
+    attempt = jobs.named(network)
+    try:
+        if follow:
+            jobs.follow(attempt, _write)
+        else:
+            lines = jobs.logs(attempt).splitlines(keepends=True)
+            _write("".join(lines[-last:] if last else lines))
+    except KeyboardInterrupt:
+        raise typer.Exit(INTERRUPTED) from None
+
+
+def stop(
+    home: HomeOption = None,
+    network: NetworkOption = None,
+    address: ClusterOption = None,
+    json: JsonOption = False,
+) -> None:
+    """End a network's run as Ctrl-C does, on this machine or as a job; the next launch goes on from the last block."""
+    server = job_address(address)
+    if server is None:
+        place = home_of(home, network)
+        holder = taoray.stop(place.folder)
+        said = f"{holder} has stopped" if holder else f"nobody drives {place.folder}"
+        document: dict[str, object] = {"home": place.folder, "stopped": bool(holder)}
+    else:
+        jobs = taoray.Jobs(server)
+        before = jobs.named(network)
+        after = jobs.stop(before)
+        said = (
+            f"{after.id} had {before.status.lower()} already" if before.ended else f"{after.id} {after.status.lower()}"
+        )
+        document = {"job": after.id, "status": after.status, "stopped": not before.ended}
+    if json:
+        print_json(document)
+    else:
+        print(said)
+
+
+def show_job_status(address: str, network: str | None, home: Path | None, json: bool) -> None:
+    """A network's last job, and where its ledger stands, which a command on the cluster reads there."""
+    jobs = taoray.Jobs(address)
+    attempt = jobs.named(network)
+    place = str(home) if home else attempt.home
+    where = ["--home", place] if place else ["--network", attempt.network]
+    if not json:
+        print(f"{attempt.id} at {jobs.address}: {_story(attempt)}", flush=True)
+    code, printed = jobs.ask(["status", *where, *(["--json"] if json else [])])
+    if not json:
+        print(printed.rstrip("\n"))
+        raise typer.Exit(code)
+    last = (printed.strip().splitlines() or [""])[-1]
+    standing = msgspec.json.decode(last) if _is_document(last) else None
+    print_json({"job": attempt.id, "address": jobs.address, **_facts(attempt), "standing": standing})
+
+
+def _facts(attempt: Attempt) -> dict[str, object]:
+    times = {"began": _moment(attempt.began_s), "ended": _moment(attempt.ended_s)}
+    return {"network": attempt.network, "status": attempt.status, "code": attempt.code, **times}
+
+
+def _story(attempt: Attempt) -> str:
+    since = f" since {_moment(attempt.began_s)}" if attempt.began_s and not attempt.ended else ""
+    until = f" at {_moment(attempt.ended_s)}" if attempt.ended_s else ""
+    why = f", exit code {attempt.code}" if attempt.code else ""
+    return f"{attempt.status.lower()}{since}{until}{why}"
+
+
+def _moment(at_s: float | None) -> str | None:
+    return datetime.fromtimestamp(at_s).astimezone().isoformat(timespec="seconds") if at_s else None
+
+
+def _is_document(line: str) -> bool:
+    try:
+        return isinstance(msgspec.json.decode(line), dict | list)
+    except msgspec.DecodeError:
+        return False
+
+
+def _write(text: str) -> None:
+    sys.stdout.write(text)
+    sys.stdout.flush()

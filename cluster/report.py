@@ -1,10 +1,11 @@
 """What is told of a run: one record an epoch, one a neuron, and the document of a whole run.
 
-Invariants: pure; figures of information are bits per byte, stake-weighted means over the validators that revealed;
-money is integers (RAO); nothing here is an input of anything that decides.
+Invariants: pure but for the clock; figures of information are bits per byte, stake-weighted means over the validators
+that revealed; money is integers (RAO); nothing here is an input of anything that decides.
 """
 
 import contextlib
+import time
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ import msgspec
 from msgspec import Struct
 
 from actors.ballot import Finding, NeuronFinding
+from cluster.observe.facts import Asked, DriverFacts, HostWork
 from ledger.entries import NEVER, Neuron
 from ledger.epoch.fixed import ONE_Q31
 from ledger.keys import encode_address
@@ -131,7 +133,14 @@ class RoundRecord(Struct, frozen=True, kw_only=True):
 
 
 class EpochRecord(Struct, frozen=True, kw_only=True):
-    """An epoch at its close block. Figures of information are None where no validator valued anything."""
+    """An epoch at its close block. Figures of information are None where no validator valued anything.
+
+    Attributes:
+        issuance_rao: after the close block.
+        closed_s: when it was closed, as Unix time.
+        asked, hosts: of the query phase; None and empty where an earlier driver held it.
+        driver: of its process and its disk, when the epoch was over.
+    """
 
     epoch: int
     height: int
@@ -146,6 +155,11 @@ class EpochRecord(Struct, frozen=True, kw_only=True):
     seconds: Seconds
     neurons: tuple[NeuronRecord, ...]
     rounds: tuple[RoundRecord, ...] = ()
+    issuance_rao: int | None = None
+    closed_s: float = 0.0
+    asked: Asked | None = None
+    hosts: tuple[HostWork, ...] = ()
+    driver: DriverFacts | None = None
 
 
 @dataclass(frozen=True)
@@ -297,8 +311,12 @@ def epoch_record(
     findings: Mapping[int, Finding],
     neurons: tuple[NeuronRecord, ...],
     rounds: tuple[RoundRecord, ...] = (),
+    issuance_rao: int | None = None,
+    asked: Asked | None = None,
+    hosts: tuple[HostWork, ...] = (),
+    driver: DriverFacts | None = None,
 ) -> EpochRecord:
-    """An epoch's record; `findings` by the uid of the validator that revealed."""
+    """An epoch's record, closed now; `findings` by the uid of the validator that revealed."""
     stakes = {neuron.uid: max(1, neuron.stake_rao) for neuron in neurons}
     weights = [stakes[uid] for uid in findings]
 
@@ -319,4 +337,9 @@ def epoch_record(
         seconds=seconds,
         neurons=neurons,
         rounds=rounds,
+        issuance_rao=issuance_rao,
+        closed_s=round(time.time(), 3),
+        asked=asked,
+        hosts=hosts,
+        driver=driver,
     )

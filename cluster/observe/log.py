@@ -1,0 +1,123 @@
+"""The log of a home: one JSON line for each thing that a driver tells, read by people, scripts and collectors.
+
+Invariants:
+* a line is written whole or not at all, and is on a line of its own even after a crash;
+* two files of bounded size are kept; what is written after one is full goes to a new one;
+* a line says where in the run it belongs: network, epoch, step, and whom it is about where it is about one.
+"""
+
+import contextlib
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+from msgspec import Struct
+
+from cluster.home import Home
+
+Level = Literal["info", "note", "warning", "error"]
+
+MOST_BYTES = 8 << 20
+"""Of one file; an epoch has about three KiB."""
+
+POLL_S = 0.3
+"""How often a reader that follows looks again."""
+
+
+class LogLine(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A line of the log.
+
+    Attributes:
+        time_s: Unix time.
+        level: info (a step began, an epoch closed), note (a person should know), warning (Python's), error (the run's
+            end).
+        epoch, step: under way when it was told; None and empty outside of epochs.
+        uid, host, validator: whom it is about, where that is one neuron, host or validator.
+        process: of the driver.
+        sentence: what is told. trace: where an unexpected error was raised.
+    """
+
+    time_s: float
+    level: Level
+    network: str
+    sentence: str
+    epoch: int | None = None
+    step: str = ""
+    uid: int | None = None
+    host: str = ""
+    validator: str = ""
+    process: int = 0
+    trace: str = ""
+
+    def text(self) -> str:
+        """As a person reads it, on one line but for a trace."""
+        clock = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(self.time_s))
+        where = "" if self.epoch is None else f" epoch {self.epoch}{f' {self.step}' if self.step else ''}"
+        level = "" if self.level == "info" else f" {self.level}"
+        trace = f"\n{self.trace.rstrip()}" if self.trace else ""
+        return f"{clock}{where}{level}: {self.sentence}{trace}"
+
+
+class LogFile:
+    """The file that a driver writes to. It never raises: a full disk costs lines, and is told once in `failure`."""
+
+    def __init__(self, path: Path, most_bytes: int = MOST_BYTES) -> None:
+        self.failure = ""
+        self._path = path
+        self._most_bytes = most_bytes
+
+    def write(self, line: LogLine) -> None:
+        """Add a line."""
+        data = b"\n" + msgspec.json.encode(line) + b"\n"
+        try:
+            if self._path.exists() and self._path.stat().st_size + len(data) > self._most_bytes:
+                self._path.replace(older(self._path))
+            descriptor = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+            try:
+                os.write(descriptor, data)
+            finally:
+                os.close(descriptor)
+        except OSError as error:
+            self.failure = f"the log cannot be written: {error}"
+
+
+def older(path: Path) -> Path:
+    """Where the lines before those of a log file are."""
+    return path.with_name(f"{path.stem}.1{path.suffix}")
+
+
+def read_log(home: Home, last: int | None = None, follow: bool = False) -> Iterator[LogLine]:
+    """The lines of a home's log, oldest first.
+
+    Args:
+        last: only so many of those that are there; None: all.
+        follow: wait for further ones for ever.
+    """
+    with contextlib.ExitStack() as files:
+        before, now = older(home.log), home.log
+        there = list(_lines(before.read_bytes())) if before.exists() else []
+        file = files.enter_context(now.open("rb")) if now.exists() else None
+        there += list(_lines(file.read())) if file else []
+        yield from there if last is None else there[max(0, len(there) - last) :]
+        rest = b""
+        while follow:
+            data = file.read() if file else b""
+            if not data:
+                time.sleep(POLL_S)
+            if now.exists() and (file is None or os.fstat(file.fileno()).st_ino != now.stat().st_ino):
+                data += file.read() if file else b""  # what came before it was put aside
+                file = files.enter_context(now.open("rb"))
+            *whole, rest = (rest + data).split(b"\n")
+            for each in whole:
+                yield from _lines(each)
+
+
+def _lines(data: bytes) -> Iterator[LogLine]:
+    """The whole lines of some text; one that a crash cut off is passed over."""
+    for line in data.split(b"\n"):
+        if line:
+            with contextlib.suppress(msgspec.DecodeError):
+                yield msgspec.json.decode(line, type=LogLine)

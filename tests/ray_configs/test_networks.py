@@ -1,0 +1,44 @@
+"""The networks that are shipped: what the larger ones promise in their comments and in docs/cluster.md."""
+
+from pathlib import Path
+
+import pytest
+
+from cluster.config import load_network
+from models.host.architectures import parameter_count
+
+FOLDER = Path(__file__).parents[2] / "ray_configs"
+
+
+@pytest.mark.parametrize(("name", "millions"), [("gpu_node", (23, 26)), ("multi_node", (6, 6.6))])
+def test_the_models_are_as_large_as_it_says(name: str, millions: tuple[float, float]) -> None:
+    network = load_network(FOLDER / f"{name}.toml")
+    shapes = [entry.architecture for entry in (*network.peers, *network.cohorts) if entry.architecture]
+    assert shapes
+    for shape in shapes:
+        assert millions[0] * 1e6 <= parameter_count(shape) <= millions[1] * 1e6
+
+
+def test_each_of_four_gpus_has_a_host_and_a_validator() -> None:
+    network = load_network(FOLDER / "gpu_node.toml")
+    assert network.placement.gpus_per_host + network.placement.gpus_per_validator == 1
+    assert network.placement.hosts == len(network.validators) == 4
+
+
+def test_on_four_nodes_none_carries_a_third_of_the_stake() -> None:
+    network = load_network(FOLDER / "multi_node.toml")
+    stakes = sorted((validator.stake_tao for validator in network.validators), reverse=True)
+    for nodes in range(4, len(stakes) + 1):
+        loads = [0] * nodes
+        for stake in stakes:
+            loads[loads.index(min(loads))] += stake
+        assert 3 * max(loads) < sum(stakes)
+
+
+def test_over_several_nodes_the_ledger_is_apart_and_what_is_shared_is_below_one_folder() -> None:
+    network = load_network(FOLDER / "multi_node.toml")
+    assert network.storage.ledger.startswith("$TAORAY_DISK/")
+    for place in (network.storage.depot, network.storage.exports):
+        assert place.startswith("file:///mnt/taoray/")
+    assert not network.network.development
+    assert network.deadlines.finality_s >= 120

@@ -25,9 +25,11 @@ from cluster.home import Home
 from cluster.jobs import enlist, train
 from cluster.keeping import forget_unused
 from cluster.lease import Lease, hold_lease
+from cluster.observe.facts import driver_facts, host_works
+from cluster.observe.observed import at, observed
 from cluster.place.crew import end_crew, start_crew
 from cluster.place.ray import joined_ray
-from cluster.questions import answers_by_validator, ask_versions, draw
+from cluster.questions import answers_by_validator, ask_versions, asked_in, draw
 from cluster.report import EpochRecord, RunReport, Seconds, append_epoch, epoch_record, neuron_records
 from cluster.round_plot import draw_rounds
 from cluster.round_report import round_records
@@ -84,7 +86,7 @@ def run_network(
     """
     show = show or Quiet()
     home.folder.mkdir(parents=True, exist_ok=True)
-    with hold_lease(home.lease, tell=show.note) as lease:
+    with observed(show, home, network) as show, hold_lease(home.lease, tell=show.note) as lease:
         genesis = find_genesis(network, home)
         show.step("preparing the text")
         corpus = prepare_corpus(
@@ -136,7 +138,8 @@ def _epoch(run: Run, lease: Lease) -> EpochRecord:
         if lease.lost.is_set():
             raise HomeInUse(f"another driver took over the network in {run.home.folder}")
         began = time.perf_counter()
-        _STEPS[step](run, work)
+        with at(epoch=work.epoch, step=step):
+            _STEPS[step](run, work)
         work.seconds[step] = time.perf_counter() - began
     record = _record(run, work)
     append_epoch(run.home.epochs, record)
@@ -253,4 +256,8 @@ def _record(run: Run, work: Work) -> EpochRecord:
         findings=findings,
         neurons=neuron_records(view.neurons, view.stakes_rao, findings, work.epoch, adapters, rounds),
         rounds=rounds,
+        issuance_rao=view.supply.issuance_rao,
+        asked=asked_in(work),
+        hosts=host_works(work.scored.receipts.values()),
+        driver=driver_facts(run.home.folder, run.home.chain.parent),
     )

@@ -20,6 +20,7 @@ from actors.pool import Round
 from actors.seam import Handle, Reference
 from cluster.calls import ask_each
 from cluster.config import OPERATOR
+from cluster.observe.facts import Asked, count_asked
 from cluster.place.plan import HostPlan
 from cluster.place.request import windows_per_call
 from cluster.remotes import ask_remotes, collect_remotes
@@ -42,6 +43,7 @@ def ask_versions(run: Run, work: Work, view: View) -> None:
     references = [ray.put(work.queries[name]) for name in sorted(work.queries)]
     asking = ask_remotes(run, view, references)
     hosted = [row.manifest for row in view.rows if not row.remote]
+    work.asked = tuple(row.manifest for row in view.rows) if references else ()
     plan = run.packing.plan(hosted)
     work.scored = ask_hosts(run, work, plan, signers(view, run.wallets), references)
     names = {neuron.uid: neuron.name for neuron in view.neurons}
@@ -126,6 +128,16 @@ def answers_by_validator(work: Work) -> dict[str, list[Reference]]:
         for query in work.about.get(task, range(len(names))):
             answers[names[query]].append(payload[0])
     return answers
+
+
+def asked_in(work: Work) -> Asked | None:
+    """How the questions of this epoch ended; None where an earlier driver asked them."""
+    if work.asked is None:
+        return None
+    receipts = work.scored.receipts
+    remote = {task.key for task in work.scored.payloads if task not in receipts}
+    windows = sum(len(query.text_WT) for query in work.queries.values())
+    return count_asked(work.asked, windows, receipts.values(), remote, work.scored.failures)
 
 
 def stack_key(versions: Sequence[bytes]) -> bytes:

@@ -65,6 +65,7 @@ class Work:
 
     Attributes:
         queries: this epoch's windows by validator.
+        asked: versions and hotkeys of remote peers that were asked; None: not in this run.
         scored: the hosts' answers.
         about: by task, which queries it is about, by their place among the names of who asks; a task that is not there
             is about all.
@@ -78,6 +79,7 @@ class Work:
 
     epoch: int
     queries: dict[str, Query] = field(default_factory=dict)
+    asked: tuple[bytes, ...] | None = None
     scored: Round = field(default_factory=Round)
     about: dict[Task, tuple[int, ...]] = field(default_factory=dict)
     findings: dict[str, Finding] = field(default_factory=dict)

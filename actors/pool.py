@@ -67,6 +67,11 @@ class Pool:
         """The handles by name, the quarantine among them once it has started."""
         return self._hosts
 
+    def put(self, name: str, handle: Handle) -> None:
+        """A host joins, or takes the place of one of its name; it is asked once it has answered a ping."""
+        self._hosts[name] = handle
+        self._down[name] = 0
+
     def run(
         self,
         tasks: Sequence[Task],

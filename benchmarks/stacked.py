@@ -110,7 +110,7 @@ def measure_host(folder: Path, told: argparse.Namespace) -> dict[str, Any]:
     singles = [(version,) for version in versions]
     for most in told.stack:
         placement = load_network(None, [f"placement.stack={most}", "placement.hosts=1"]).placement
-        plan = Packing(store, folder / "placement.json", placement).plan(versions)
+        plan = Packing(store, folder / "placement.json", placement).plan(versions, 1)
         stacks = [stack.versions for own in plan.values() for stack in own.stacks]
         for panel in PANELS:
             measured[f"{panel}, stacks of {most}"] = measure_panel(settings, panel, singles, stacks, told.pairs)

@@ -29,6 +29,7 @@ from cluster.observe.facts import driver_facts, host_works
 from cluster.observe.observed import at, observed
 from cluster.place.crew import end_crew, start_crew
 from cluster.place.ray import joined_ray
+from cluster.place.tending import tend
 from cluster.questions import answers_by_validator, ask_versions, asked_in, draw
 from cluster.report import EpochRecord, RunReport, Seconds, append_epoch, epoch_record, neuron_records
 from cluster.round_plot import draw_rounds
@@ -105,7 +106,7 @@ def run_network(
         home.resolved.write_bytes(msgspec.json.format(msgspec.json.encode(network), indent=2))
         with _served(network, home, show), joined_ray(address, genesis.hash.hex(), show):
             show.step("starting the actors")
-            crew = start_crew(network, home, genesis, host_class=host_class)
+            crew = start_crew(network, home, genesis, host_class=host_class, show=show)
             try:
                 with running(network, home, genesis, crew, show) as run:
                     records = tuple(_epoch(run, lease) for _ in range(epochs))
@@ -133,7 +134,12 @@ def _epoch(run: Run, lease: Lease) -> EpochRecord:
     """Take one epoch from where the ledger stands to its close block."""
     position = run.position()
     make_final(run.leading, position.height)
-    work = Work(epoch_after(position.epoch, position.kind), minted_before_rao=run.view().supply.minted_rao)
+    view = run.view()
+    work = Work(epoch_after(position.epoch, position.kind), minted_before_rao=view.supply.minted_rao)
+    stakes = {
+        run.wallets.get(neuron.hotkey, ""): stake for neuron, stake in zip(view.neurons, view.stakes_rao, strict=True)
+    }
+    tend(run.crew, stakes, run.show, deadline_s=run.network.deadlines.start_s)
     for step in steps_left(position.kind):
         if lease.lost.is_set():
             raise HomeInUse(f"another driver took over the network in {run.home.folder}")

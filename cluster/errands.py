@@ -25,7 +25,7 @@ def send_jobs(run: Run, work: Work, jobs: Mapping[str, Job | MemberJob]) -> dict
         return ((host.contribute if isinstance(job, MemberJob) else host.work).remote(job),)
 
     sizes = _sizes(run)
-    plan = plan_hosts({name: sizes.get(name, 1) for name in jobs}, run.network.placement.hosts)
+    plan = plan_hosts({name: sizes.get(name, 1) for name in jobs}, run.crew.hosts)
     done = run.crew.pool.run(
         [Task(name.encode()) for name in jobs],
         send,

@@ -44,7 +44,7 @@ def ask_versions(run: Run, work: Work, view: View) -> None:
     asking = ask_remotes(run, view, references)
     hosted = [row.manifest for row in view.rows if not row.remote]
     work.asked = tuple(row.manifest for row in view.rows) if references else ()
-    plan = run.packing.plan(hosted)
+    plan = run.packing.plan(hosted, run.crew.hosts)
     work.scored = ask_hosts(run, work, plan, signers(view, run.wallets), references)
     names = {neuron.uid: neuron.name for neuron in view.neurons}
     publishers = {row.manifest: names.get(row.uid, "") for row in view.rows}

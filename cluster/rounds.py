@@ -161,7 +161,7 @@ def weigh(run: Run, work: Work, view: View) -> dict[str, list[WeighAnswer]]:
     done = run.crew.pool.run(
         list(asked),
         send,
-        homes={host: frozenset() for host in host_names(run.network.placement.hosts)},
+        homes={host: frozenset() for host in host_names(run.crew.hosts)},
         task_deadline_s=deadline_s,
         deadline_s=deadline_s,
         progress=run.show.advance,

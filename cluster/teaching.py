@@ -89,7 +89,7 @@ def _have_written(run: Run, view: View, paths: dict[Lesson, Path]) -> None:
         return (host.teach.remote(lesson, str(paths[lesson])),)
 
     run.show.step(f"asking the collective about {sum(lesson.pages for lesson in paths)} shared pages", len(paths))
-    hosts = host_names(run.network.placement.hosts)
+    hosts = host_names(run.crew.hosts)
     done = run.crew.pool.run(
         [Task(key) for key in lessons],
         send,

@@ -198,7 +198,7 @@ def _measure(
         torch.set_num_threads(setup.hosts * setup.threads)
         try:
             work = ask_network(run, view).work
-            plan = run.packing.plan([row.manifest for row in view.rows])
+            plan = run.packing.plan([row.manifest for row in view.rows], run.crew.hosts)
             groups = [stack.versions for own in plan.values() for stack in own.stacks]
             bare = BareLoop(Store(run.home.store), setup.device, groups, setup.panel)
             queries = [work.queries[name] for name in sorted(work.queries)]

@@ -36,8 +36,8 @@ class Packing:
         before = read_placement(path)
         self._measured = {bytes.fromhex(key): size for key, size in before.measured_bytes.items()} if before else {}
 
-    def plan(self, versions: Sequence[bytes]) -> dict[str, HostPlan]:
-        """Where these versions answer, by host; what is known of any others is forgotten."""
+    def plan(self, versions: Sequence[bytes], hosts: int) -> dict[str, HostPlan]:
+        """Where these versions answer, by host, with so many hosts; what is known of any others is forgotten."""
         shapes = {version: self._shape(version) for version in versions}
         bases = {shape.base: self._shape(shape.base) for shape in shapes.values() if shape.base is not None}
         self._shapes = {version: shape for version, shape in (bases | shapes).items() if shape.parameters}
@@ -56,7 +56,7 @@ class Packing:
         return plan_epoch(
             wanted,
             {base: self._size_bytes(base) for base in bases},
-            self._placement.hosts,
+            hosts,
             capacity_bytes=self._placement.capacity_mib << 20,
             most=self._placement.stack,
             alone=self._alone,

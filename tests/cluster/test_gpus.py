@@ -1,68 +1,94 @@
-"""Hosts that ask for GPUs: who gets several gets them on one node, and what is missing is named."""
+"""Hosts that reserve GPUs: who gets several gets them on one node, a network runs with those that have room, and the
+others are started when there is some.
+"""
 
 import os
+import time
 from pathlib import Path
 
 import pytest
 import ray
 
 from actors.host import HostSettings
-from actors.seam import start_actor
-from cluster.config import Placement, load_network
+from actors.seam import Handle, start_actor
+from actors.validator import ValidatorSettings
+from cluster.config import Network, load_network
 from cluster.errors import ClusterError
 from cluster.founding import find_genesis
 from cluster.home import Home
-from cluster.place.crew import start_crew
-from cluster.place.gpus import hosts_with_room, missing_gpus
-
-
-@pytest.mark.parametrize(
-    ("gpus_per_host", "node_gpus", "room"),
-    [(1, [2, 1], 3), (2, [2, 3, 1], 2), (0.5, [1, 2], 6), (0.4, [1], 2), (4, [2, 2], 0), (1, [], 0), (8, [8], 1)],
-)
-def test_a_hosts_gpus_are_on_one_node(gpus_per_host: float, node_gpus: list[float], room: int) -> None:
-    assert hosts_with_room(gpus_per_host, node_gpus) == room
-    placed = Placement(hosts=room + 1, gpus_per_host=gpus_per_host)
-    assert f"room for {room}" in missing_gpus(placed, node_gpus)
-    if room:
-        assert missing_gpus(Placement(hosts=room, gpus_per_host=gpus_per_host), node_gpus) == ""
-
-
-def test_hosts_without_gpus_lack_none() -> None:
-    assert missing_gpus(Placement(hosts=9), [0.0]) == ""
-
-
-def test_validators_find_what_hosts_leave() -> None:
-    placed = Placement(hosts=2, gpus_per_host=0.25, gpus_per_validator=0.25)
-    assert missing_gpus(placed, [1.0], validators=2) == ""
-    assert "3 validators for 0.25" in missing_gpus(placed, [1.0], validators=3)
-    assert "nodes have none" in missing_gpus(Placement(hosts=2, gpus_per_validator=1), [], validators=1)
+from cluster.place.crew import Crew, end_crew, start_crew
+from cluster.place.tending import tend
+from cluster.show import Quiet
 
 
 class Told:
-    """Stands where a host does, and says which GPUs its process was given."""
+    """Stands where a host or a validator does, and says which GPUs its process was given."""
 
-    def __init__(self, settings: HostSettings | None) -> None:
+    def __init__(self, settings: HostSettings | ValidatorSettings | None) -> None:
         self.settings = settings
 
     def ping(self) -> str:
         """The GPUs by number."""
         return os.environ.get("CUDA_VISIBLE_DEVICES", "")
 
+    def close(self) -> None:
+        """Nothing to give back."""
+
+
+class Notes(Quiet):
+    """Keeps what a person is told."""
+
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+
+    def note(self, sentence: str) -> None:
+        """Keep it."""
+        self.notes.append(sentence)
+
 
 @pytest.mark.cluster
-def test_a_host_gets_several_gpus_and_who_finds_none_is_told_at_the_deadline(tiny_toml: Path, home: Path) -> None:
-    network = load_network(tiny_toml, ["placement.gpus_per_host=2", "placement.hosts=3", "deadlines.start_s=1.0"])
+def test_hosts_have_their_gpus_on_one_node_and_who_finds_none_joins_later(tiny_toml: Path, home: Path) -> None:
+    asked = ["placement.gpus_per_host=2", "placement.hosts=3", "deadlines.start_s=240"]
+    network = load_network(tiny_toml, asked)
     genesis = find_genesis(network, Home(home))
     assert genesis is not None
     # By name: the machine has none, and Ray hands them out all the same.
-    ray.init("local", namespace=genesis.hash.hex(), num_gpus=5, num_cpus=2, include_dashboard=False)
+    ray.init("local", namespace=genesis.hash.hex(), num_gpus=6, num_cpus=2, include_dashboard=False)
+    notes = Notes()
     try:
-        hosts = [start_actor(Told, None, name=f"other-{number}", gpus=2) for number in range(2)]
-        given = ray.get([host.ping.remote() for host in hosts], timeout=120)
+        with pytest.raises(
+            ClusterError, match=r"no room .*host-2 need 7 GPUs each on one node; free are on .* 6 of 6 GPUs"
+        ):
+            _crew(load_network(tiny_toml, [*asked, "placement.gpus_per_host=7", "deadlines.start_s=0.2"]), home, notes)
+        other = start_actor(Told, None, name="other", gpus=2)
+        ray.get(other.ping.remote(), timeout=120)
+        crew = _crew(network, home, notes)
+        given = ray.get([host.ping.remote() for host in crew.pool.hosts.values()], timeout=120)
         assert [len(numbers.split(",")) for numbers in given] == [2, 2]
         assert len({number for numbers in given for number in numbers.split(",")}) == 4
-        with pytest.raises(ClusterError, match=r"host-2 \(.*3 hosts ask for 2 GPUs each.* 5 GPUs have room for 2"):
-            start_crew(network, Home(home), genesis, host_class=Told)
+        assert "runs with 2 of its 3 hosts" in notes.notes
+        _end(other)
+        tend(crew, {}, notes, deadline_s=60)
+        assert set(crew.pool.hosts) == {"host-0", "host-1", "host-2"}
+        assert ray.get(crew.pool.hosts["host-2"].ping.remote(), timeout=120)
+        end_crew(crew)
+        again = _crew(network, home, notes)
+        assert again.hosts == 3, "what was reserved was given back"
+        end_crew(again)
     finally:
         ray.shutdown()
+
+
+def _crew(network: Network, home: Path, notes: Notes) -> Crew:
+    genesis = find_genesis(network, Home(home))
+    assert genesis is not None
+    return start_crew(network, Home(home), genesis, host_class=Told, validator_class=Told, show=notes)
+
+
+def _end(actor: Handle) -> None:
+    """End an actor, and wait until its GPUs are free."""
+    ray.kill(actor)
+    end = time.monotonic() + 60
+    while ray.available_resources().get("GPU", 0) < 2:
+        assert time.monotonic() < end
+        time.sleep(0.05)

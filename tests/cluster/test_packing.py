@@ -40,7 +40,7 @@ def versions(store: Store, tmp_path_factory: pytest.TempPathFactory) -> list[byt
 
 
 def stacks(packing: Packing, versions: list[bytes]) -> set[frozenset[bytes]]:
-    return {frozenset(stack.versions) for own in packing.plan(versions).values() for stack in own.stacks}
+    return {frozenset(stack.versions) for own in packing.plan(versions, 1).values() for stack in own.stacks}
 
 
 def test_versions_of_one_shape_are_put_together(store: Store, versions: list[bytes], tmp_path: Path) -> None:
@@ -53,7 +53,7 @@ def test_versions_of_one_shape_are_put_together(store: Store, versions: list[byt
 
 def test_what_failed_is_asked_alone_until_it_answers(store: Store, versions: list[bytes], tmp_path: Path) -> None:
     packing = Packing(store, tmp_path / "placement.json", PLACEMENT)
-    plan = packing.plan(versions[:3])
+    plan = packing.plan(versions[:3], 1)
     packing.learn(1, plan, [ScoreReceipt(1, dict.fromkeys(versions[:2], 7))], [versions[2]], {})
     assert stacks(packing, versions[:3]) == {frozenset(versions[:2]), frozenset(versions[2:3])}
     packing.learn(2, plan, [ScoreReceipt(1, dict.fromkeys(versions[:3], 7))], [], {})
@@ -63,7 +63,7 @@ def test_what_failed_is_asked_alone_until_it_answers(store: Store, versions: lis
 def test_what_was_measured_outlives_the_driver(store: Store, versions: list[bytes], tmp_path: Path) -> None:
     path = tmp_path / "placement.json"
     packing = Packing(store, path, PLACEMENT)
-    plan = packing.plan(versions[:3])
+    plan = packing.plan(versions[:3], 1)
     assert plan["host-0"].fits
     receipt = ScoreReceipt(1, dict.fromkeys(versions[:3], 1 << 19), apart="they differ")
     packing.learn(4, plan, [receipt], [], {versions[0]: "ada"})
@@ -72,7 +72,7 @@ def test_what_was_measured_outlives_the_driver(store: Store, versions: list[byte
     assert record.epoch == 4
     assert [stack.apart for stack in record.hosts[0].stacks] == ["they differ"]
     assert sorted(record.hosts[0].stacks[0].names) == ["", "", "ada"]
-    again = Packing(store, path, PLACEMENT).plan(versions[:3])
+    again = Packing(store, path, PLACEMENT).plan(versions[:3], 1)
     assert not again["host-0"].fits
     assert sorted(len(stack.versions) for stack in again["host-0"].stacks) == [1, 2]
 
@@ -82,7 +82,7 @@ def test_what_a_host_says_of_its_memory_is_recorded_and_told_once(
 ) -> None:
     path = tmp_path / "placement.json"
     packing = Packing(store, path, PLACEMENT)
-    plan = packing.plan(versions[:3])
+    plan = packing.plan(versions[:3], 1)
     receipts = [
         ScoreReceipt(1, {versions[index]: 7}, host=host, notes=notes)
         for index, host, notes in ((0, "host-0", ("full",)), (1, "host-0", ("fuller", "full")), (2, "host-1", ()))

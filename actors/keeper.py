@@ -9,7 +9,7 @@ Invariants:
 """
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -204,16 +204,8 @@ class Keeper:
         self._require_awake()
         return self._queue(extrinsics)
 
-    def _queue(self, extrinsics: Iterable[bytes]) -> list[str]:
-        outcomes = []
-        for extrinsic in extrinsics:
-            try:
-                self._mempool.submit(extrinsic)
-            except Refusal as refusal:
-                outcomes.append(str(refusal))
-            else:
-                outcomes.append("ok")
-        return outcomes
+    def _queue(self, extrinsics: Sequence[bytes]) -> list[str]:
+        return ["ok" if refusal is None else str(refusal) for refusal in self._mempool.submit_all(extrinsics)]
 
     def next_nonce(self, public: bytes) -> int:
         """The nonce that a key's next extrinsic must carry, those that wait in the queue counted."""

@@ -5,7 +5,8 @@ crash; nothing leaves before the block that took it is committed (the keeper rem
 applied any more is dropped.
 """
 
-from collections.abc import Iterable, Sequence
+import heapq
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -26,7 +27,16 @@ MAX_WAITING_BYTES = 1 << 28
 
 _SCHEMA = (
     "CREATE TABLE IF NOT EXISTS waiting (row_id INTEGER PRIMARY KEY AUTOINCREMENT, hash BLOB NOT NULL UNIQUE,"
-    " signer BLOB NOT NULL, nonce INTEGER NOT NULL, extrinsic BLOB NOT NULL)"
+    " signer BLOB NOT NULL, nonce INTEGER NOT NULL, extrinsic BLOB NOT NULL)",
+    "CREATE INDEX IF NOT EXISTS signed ON waiting (signer, nonce)",
+    # What waits is counted as it comes and goes: to count it for each that comes would take as long as all of it.
+    "CREATE TABLE IF NOT EXISTS totals (extrinsics INTEGER NOT NULL, bytes INTEGER NOT NULL)",
+    "INSERT INTO totals SELECT count(*), coalesce(sum(length(extrinsic)), 0) FROM waiting"
+    " WHERE NOT EXISTS (SELECT 1 FROM totals)",
+    "CREATE TRIGGER IF NOT EXISTS came AFTER INSERT ON waiting BEGIN UPDATE totals"
+    " SET extrinsics = extrinsics + 1, bytes = bytes + length(NEW.extrinsic); END",
+    "CREATE TRIGGER IF NOT EXISTS went AFTER DELETE ON waiting BEGIN UPDATE totals"
+    " SET extrinsics = extrinsics - 1, bytes = bytes - length(OLD.extrinsic); END",
 )
 
 
@@ -47,22 +57,45 @@ class Mempool:
         self._genesis_hash = genesis_hash
         self._max_bytes = max_bytes
         self._database = Database(path, write=True)
-        self._database.query(_SCHEMA)
+        if not self._database.query("SELECT 1 FROM sqlite_schema WHERE name = 'went'"):
+            with self._database.transaction():
+                for statement in _SCHEMA:
+                    self._database.query(statement)
 
     def submit(self, data: bytes) -> bytes:
         """Queue an encoded extrinsic and give its hash; Refusal if it could never be in a block. Twice is once."""
-        extrinsic = decode_extrinsic(data, max_bytes=self._max_bytes)
-        check_signature(extrinsic, self._genesis_hash)
-        extrinsic_hash = blake2b_256(data)
+        [refusal] = self.submit_all([data])
+        if refusal is not None:
+            raise refusal
+        return blake2b_256(data)
+
+    def submit_all(self, extrinsics: Sequence[bytes]) -> list[Refusal | None]:
+        """Queue several in one durable write: for each None, or why it could never be in a block."""
+        outcomes: list[Refusal | None] = []
+        rows: list[tuple[int, Extrinsic, bytes]] = []
+        for place, data in enumerate(extrinsics):
+            try:
+                extrinsic = decode_extrinsic(data, max_bytes=self._max_bytes)
+                check_signature(extrinsic, self._genesis_hash)
+            except Refusal as refusal:
+                outcomes.append(refusal)
+            else:
+                outcomes.append(None)
+                rows.append((place, extrinsic, data))
         with self._database.transaction():
-            count, size_bytes = self._database.query("SELECT count(*), sum(length(extrinsic)) FROM waiting")[0]
-            if count >= MAX_WAITING or (count and size_bytes + len(data) > MAX_WAITING_BYTES):
-                raise Refusal("mempool_full", f"{count} extrinsics are waiting already; try again later")
-            self._database.query(
-                "INSERT OR IGNORE INTO waiting (hash, signer, nonce, extrinsic) VALUES (?, ?, ?, ?)",
-                (extrinsic_hash, extrinsic.signer, extrinsic.nonce, data),
-            )
-        return extrinsic_hash
+            for place, extrinsic, data in rows:
+                outcomes[place] = self._insert(extrinsic, data)
+        return outcomes
+
+    def _insert(self, extrinsic: Extrinsic, data: bytes) -> Refusal | None:
+        count, size_bytes = self._database.query("SELECT extrinsics, bytes FROM totals")[0]
+        if count >= MAX_WAITING or (count and size_bytes + len(data) > MAX_WAITING_BYTES):
+            return Refusal("mempool_full", f"{count} extrinsics are waiting already; try again later")
+        self._database.query(
+            "INSERT OR IGNORE INTO waiting (hash, signer, nonce, extrinsic) VALUES (?, ?, ?, ?)",
+            (blake2b_256(data), extrinsic.signer, extrinsic.nonce, data),
+        )
+        return None
 
     def pending(self, limit: int = MAX_WAITING, after: int = 0) -> list[tuple[int, bytes]]:
         """The oldest waiting extrinsics behind a row, as (row id, encoded extrinsic)."""
@@ -137,29 +170,53 @@ def _is_past(extrinsic: Extrinsic, state: State, kind: Kind) -> bool:
     return extrinsic.nonce <= state.nonce(extrinsic.signer)
 
 
+class _Turns:
+    """Extrinsics in the order of repeated sweeps over the queue, each of which takes what the one before made ready;
+    without the sweeps, for a queue in the wrong order would need as many as it is long.
+    """
+
+    def __init__(self) -> None:
+        self._turns: list[tuple[int, int]] = []
+        self._now = (0, -1)
+
+    def add(self, places: Iterable[int]) -> None:
+        """These places of the queue are ready: in this sweep if it has not passed them, else in the next."""
+        sweep, at = self._now
+        for place in places:
+            heapq.heappush(self._turns, (sweep + (place <= at), place))
+
+    def __iter__(self) -> Iterator[int]:
+        while self._turns:
+            self._now = heapq.heappop(self._turns)
+            yield self._now[1]
+
+
 def _take_in_order(waiting: list[tuple[int, bytes, Extrinsic]], selection: Selection, state: State, kind: Kind) -> None:
-    """Sweep until a sweep takes nothing: a signer's extrinsics may have come in another order than their nonces."""
-    next_nonce: dict[bytes, int] = {}
+    """Take what is ready: a signer's extrinsics may have come in another order than their nonces, or before it is
+    registered.
+    """
     room_bytes = state.parameters.max_block_bytes
-    unborn = {
-        extrinsic.call.hotkey
-        for _, _, extrinsic in waiting
-        if isinstance(extrinsic.call, Register) and state.slots.get(extrinsic.call.hotkey) is None
-    }
-    while True:
-        later: list[tuple[int, bytes, Extrinsic]] = []
-        for row_id, data, extrinsic in waiting:
-            expected = next_nonce.get(extrinsic.signer, state.nonce(extrinsic.signer) + 1)
-            takes = accepts(kind, extrinsic.call) and extrinsic.signer not in unborn
-            if extrinsic.nonce == expected and takes and len(data) <= room_bytes:
-                next_nonce[extrinsic.signer] = expected + 1
-                if isinstance(extrinsic.call, Register):
-                    unborn.discard(extrinsic.call.hotkey)
-                room_bytes -= len(data)
-                selection.extrinsics.append(data)
-                selection.taken.append(row_id)
-            else:
-                later.append((row_id, data, extrinsic))
-        if len(later) == len(waiting):
-            return
-        waiting = later
+    next_nonce: dict[bytes, int] = {}
+    by_nonce: dict[tuple[bytes, int], list[int]] = {}
+    unborn: dict[bytes, list[int]] = {}
+    for place, (_, _, extrinsic) in enumerate(waiting):
+        by_nonce.setdefault((extrinsic.signer, extrinsic.nonce), []).append(place)
+        next_nonce.setdefault(extrinsic.signer, state.nonce(extrinsic.signer) + 1)
+        if isinstance(extrinsic.call, Register) and state.slots.get(extrinsic.call.hotkey) is None:
+            unborn[extrinsic.call.hotkey] = []
+    turns = _Turns()
+    for turn in next_nonce.items():
+        turns.add(by_nonce.get(turn, ()))
+    for place in turns:
+        row_id, data, extrinsic = waiting[place]
+        signer = extrinsic.signer
+        if signer in unborn:
+            unborn[signer].append(place)
+        elif extrinsic.nonce == next_nonce[signer] and accepts(kind, extrinsic.call) and len(data) <= room_bytes:
+            room_bytes -= len(data)
+            selection.extrinsics.append(data)
+            selection.taken.append(row_id)
+            next_nonce[signer] += 1
+            turns.add(by_nonce.get((signer, next_nonce[signer]), ()))
+            if isinstance(extrinsic.call, Register):
+                turns.add(unborn.pop(extrinsic.call.hotkey, ()))

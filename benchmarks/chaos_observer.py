@@ -27,6 +27,7 @@ from cluster.report import EpochRecord, read_epochs
 from ledger.entries import Weighted
 from ledger.epoch.emission import epoch_emission_rao
 from ledger.errors import LedgerError
+from ledger.state import Supply
 from ledger.store.chain import Chain
 from ledger.store.mark import Mark, read_mark
 from ledger.store.replay import replay, verify
@@ -137,18 +138,25 @@ def inode_of(path: Path) -> int | None:
 
 def supply_mismatches(chain: Chain) -> list[str]:
     """Heights of a ledger, replayed from its genesis, at which money came from nowhere or went there."""
-    found, minted_rao, issuance_rao = [], 0, 0
+    found, due_rao, issuance_rao = [], 0, 0
     for block, state in replay(chain.genesis, chain.blocks(0)):
         supply = state.supply()
-        held = supply.free_rao + supply.pools_rao
-        if not supply.issuance_rao == held == supply.genesis_rao + supply.minted_rao - supply.burned_rao:
-            found.append(f"supply: {supply} at block {block.height}")
-        due_rao = minted_rao
         if block.header.kind == "close":
             due_rao += epoch_emission_rao(issuance_rao, chain.genesis.parameters.tempo)
-        if supply.minted_rao != due_rao:
-            found.append(f"supply: minted {supply.minted_rao} RAO at block {block.height}, due were {due_rao}")
-        minted_rao, issuance_rao = supply.minted_rao, supply.issuance_rao
+        found += [f"supply: {fault} at block {block.height}" for fault in money_faults(supply, due_rao)]
+        issuance_rao = supply.issuance_rao
+    return found
+
+
+def money_faults(supply: Supply, due_rao: int) -> list[str]:
+    """What is wrong with the sums, `due_rao` of which should have been minted so far."""
+    found = []
+    if supply.issuance_rao != supply.free_rao + supply.pools_rao:
+        found.append(f"{supply.free_rao + supply.pools_rao} RAO are held of {supply.issuance_rao}")
+    if supply.issuance_rao != supply.genesis_rao + supply.minted_rao - supply.burned_rao:
+        found.append(f"{supply.issuance_rao} RAO are there, which is not genesis + minted - burned")
+    if supply.minted_rao != due_rao:
+        found.append(f"{supply.minted_rao} RAO were minted, {due_rao} were due")
     return found
 
 

@@ -4,7 +4,8 @@ Invariants:
 * every wait has a deadline; when the time for everything is over the rest is given up and told;
 * only receipts (small) are fetched here; what they stand for (log-probabilities) stays in the object store and goes
   from host to validator by reference;
-* a host that stops answering is killed and restarted, never waited for twice in a row;
+* a host that stops answering is killed and restarted, never waited for twice in a row; one that answers no ping while
+  it works is frozen, which is no peer's fault: what it had is asked again elsewhere;
 * a host whose GPU failed is replaced by another process; where that one finds no GPU either, the host is asked nothing
   in this run, and replaced once more for the next;
 * a host that is down is asked nothing until it has answered a ping, in this run or in a later one: a call to an actor
@@ -20,6 +21,7 @@ import ray
 from ray.exceptions import RayActorError, RayError, RayTaskError
 
 from actors.dispatch import QUARANTINE, Ask, Dispatcher, Failure, Task
+from actors.pulse import Pulse, frozen_sentence
 from actors.seam import Handle, Reference
 from actors.spans import Span, Spans
 from models.errors import DeviceLost
@@ -84,7 +86,7 @@ class Pool:
     ) -> Round:
         """Have all tasks answered, or learn why not. Never raises for what a host does, never exceeds `deadline_s`."""
         dispatcher = Dispatcher(tasks, homes)
-        flight = _Flight(dispatcher, self._handle, send, task_deadline_s, self._down)
+        flight = _Flight(dispatcher, self._handle, send, task_deadline_s, self._down, self._hosts)
         end = time.monotonic() + deadline_s
         while not dispatcher.done:
             with flight.spans.taken("send"):
@@ -95,6 +97,7 @@ class Pool:
                 break
             flight.land(min(POLL_S, max(0.0, end - time.monotonic())))
             flight.kill_overdue()
+            flight.kill_frozen()
             progress(len(dispatcher.answers))
         flight.abandon()
         kept = dispatcher.answers
@@ -121,6 +124,7 @@ class _Flight:
         send: Send,
         task_deadline_s: float,
         down: dict[str, int],
+        hosts: Mapping[str, Handle],
     ) -> None:
         self.spans = Spans()
         self.landed: dict[Task, tuple[Any, tuple[Reference, ...]]] = {}
@@ -132,6 +136,8 @@ class _Flight:
         self._pings: dict[Reference, tuple[str, float]] = {}
         self._due: dict[str, float] = {}
         self._down = down
+        self._hosts = hosts
+        self._pulse = Pulse()
         self._dying: dict[Reference, str] = {}
         for host in tuple(down):
             dispatcher.crashed(host)
@@ -169,10 +175,21 @@ class _Flight:
                 continue
             self._due[host] = now + self._task_deadline_s
             if self._dispatcher.missed(host):
-                # A ping sent now could be answered by the process that is about to die: its own call's end comes first.
-                self._down[host] = 0
-                self._dying[self._forget(host)[0]] = host
-                ray.kill(self._handle(host), no_restart=False)
+                self._end(host)
+
+    def kill_frozen(self) -> None:
+        """Kill the hosts that answer no ping while they owe an answer; Ray restarts them."""
+        busy = [host for host in self._due if host not in self._down and self._dispatcher.flying(host)]
+        for host in self._pulse.frozen({host: self._hosts[host] for host in busy}):
+            self._dispatcher.crashed(host, frozen_sentence())
+            self._end(host)
+            self._doubt_quarantine()
+
+    def _end(self, host: str) -> None:
+        # A ping sent now could be answered by the process that is about to die: its own call's end comes first.
+        self._down[host] = 0
+        self._dying[self._forget(host)[0]] = host
+        ray.kill(self._handle(host), no_restart=False)
 
     def abandon(self) -> None:
         """Forget what is still under way: its answers are not wanted any more."""
@@ -220,10 +237,18 @@ class _Flight:
             self._forget(ask.host)
             self._dispatcher.crashed(ask.host)
             self._ping(ask.host)
+            self._doubt_quarantine()
         else:
             self._due[ask.host] = time.monotonic() + self._task_deadline_s
             self.landed[ask.task] = (receipt, payload)
             self._dispatcher.answered(ask)
+
+    def _doubt_quarantine(self) -> None:
+        """Where a host went, the quarantine may have gone too, with their node: an idle one is pinged before it is
+        asked, else the innocent would die there."""
+        if QUARANTINE in self._hosts and QUARANTINE not in self._down and not self._dispatcher.flying(QUARANTINE):
+            self._dispatcher.crashed(QUARANTINE)
+            self._ping(QUARANTINE)
 
     def _forget(self, host: str) -> list[Reference]:
         """Expect nothing more of a host; returns the calls that were under way, oldest first."""

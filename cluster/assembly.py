@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import ray
 from ray.exceptions import RayError
 
-from cluster.calls import ask_each, ask_one
+from cluster.calls import Tell, ask_each, ask_one
 from cluster.place.crew import Crew
 
 Answers = tuple[dict[str, Any], dict[str, str]]
@@ -38,15 +38,20 @@ class Assembly(Protocol):
 
 
 class RayAssembly:
-    """The actors of a crew."""
+    """The actors of a crew.
 
-    def __init__(self, crew: Crew, deadline_s: float) -> None:
-        self._crew, self._deadline_s = crew, deadline_s
+    Args:
+        deadline_s: of each call. tell: hears of each actor whose process was frozen, and is ended.
+    """
+
+    def __init__(self, crew: Crew, deadline_s: float, tell: Tell) -> None:
+        self._crew, self._deadline_s, self._tell = crew, deadline_s, tell
 
     def keeper(self, method: str, *arguments: Any) -> Any:
         """Ask the keeper actor."""
-        call = getattr(self._crew.keeper, method)
-        return ask_one("the keeper", call.remote(*arguments), deadline_s=self._deadline_s)
+        handle = self._crew.keeper
+        asked = getattr(handle, method).remote(*arguments)
+        return ask_one("the keeper", asked, deadline_s=self._deadline_s, handle=handle, tell=self._tell)
 
     def validators(self, method: str, *arguments: Any, each: Mapping[str, tuple[Any, ...]] | None = None) -> Answers:
         """Ask the validator actors at once."""
@@ -56,6 +61,7 @@ class RayAssembly:
             asked,
             lambda name, handle: getattr(handle, method).remote(*told[name]),
             deadline_s=self._deadline_s,
+            tell=self._tell,
         )
 
     def put(self, value: Any) -> Any:

@@ -30,7 +30,8 @@ from cluster.observe.observed import at, observed
 from cluster.place.crew import end_crew, start_crew
 from cluster.place.ray import joined_ray
 from cluster.place.tending import tend
-from cluster.questions import answers_by_validator, ask_versions, asked_in, draw
+from cluster.questions import ask_versions, asked_in, draw
+from cluster.recovery import value_answers
 from cluster.report import EpochRecord, RunReport, Seconds, append_epoch, epoch_record, neuron_records
 from cluster.round_plot import draw_rounds
 from cluster.round_report import round_records
@@ -176,14 +177,7 @@ def _value(run: Run, work: Work) -> None:
     bring_up(run.leading)
     weighed = weigh(run, work, run.view())
     run.show.step("valuing the answers")
-    lost = {key: f"{failure.reason}: {failure.sentence}" for key, failure in work.scored.failures.items()}
-    answers = answers_by_validator(work)
-    asked = {name: run.crew.validators[name] for name in work.queries}
-    work.findings, failures = ask_each(
-        asked,
-        lambda name, handle: handle.value.remote(work.epoch, lost, *answers[name], rounds=weighed.get(name, [])),
-        deadline_s=run.network.deadlines.validator_s,
-    )
+    work.findings, failures = value_answers(run, work, weighed)
     for name, why in failures.items():
         run.show.note(f"{name} values nothing in epoch {work.epoch}: {why}")
     for name, finding in work.findings.items():
@@ -199,6 +193,7 @@ def _commit(run: Run, work: Work) -> None:
         voters,
         lambda name, handle: handle.commit.remote(work.epoch),
         deadline_s=run.network.deadlines.validator_s,
+        tell=run.show.note,
     )
     for name, why in failures.items():
         run.show.note(f"{name} commits nothing in epoch {work.epoch}: {why}")
@@ -212,7 +207,9 @@ def _close(run: Run, work: Work) -> None:
     bring_up(run.leading)
     deadline_s = run.network.deadlines.validator_s
     voters = dict(run.crew.validators)
-    reveals, failures = ask_each(voters, lambda name, handle: handle.reveal.remote(work.epoch), deadline_s=deadline_s)
+    reveals, failures = ask_each(
+        voters, lambda name, handle: handle.reveal.remote(work.epoch), deadline_s=deadline_s, tell=run.show.note
+    )
     for name, why in failures.items():
         run.show.note(f"{name} reveals nothing in epoch {work.epoch}: {why}")
     run.submit(reveals)

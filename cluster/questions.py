@@ -33,6 +33,7 @@ def draw(run: Run, work: Work) -> None:
         run.crew.validators,
         lambda name, handle: handle.draw.remote(work.epoch),
         deadline_s=run.network.deadlines.validator_s,
+        tell=run.show.note,
     )
     for name, why in failures.items():
         run.show.note(f"{name} asks nothing in epoch {work.epoch}: {why}")
@@ -88,6 +89,7 @@ def ask_hosts(
     def ask(how: str, stacks: Mapping[str, Sequence[tuple[bytes, ...]]]) -> Round:
         every = [stack for own in stacks.values() for stack in own]
         requests = make_requests(every, wallets, windows, each)
+        work.requests |= requests
         for task, request in requests.items():
             work.about[task] = tuple(dict.fromkeys(part.query for part in request.parts))
 

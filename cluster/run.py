@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from actors.ballot import Finding
 from actors.dispatch import Task
+from actors.host import ScoreRequest
 from actors.keeper import Position, View
 from actors.pool import Round
 from actors.wire import Query
@@ -69,6 +70,7 @@ class Work:
         scored: the hosts' answers.
         about: by task, which queries it is about, by their place among the names of who asks; a task that is not there
             is about all.
+        requests: what hosts were asked, by task.
         findings: what each validator found, by its name.
         losses: bits per byte at which members of cohorts trained, by name.
         left_out: peers whose job was not done, by name, as "late|dead|invalid: sentence".
@@ -82,6 +84,7 @@ class Work:
     asked: tuple[bytes, ...] | None = None
     scored: Round = field(default_factory=Round)
     about: dict[Task, tuple[int, ...]] = field(default_factory=dict)
+    requests: dict[Task, ScoreRequest] = field(default_factory=dict)
     findings: dict[str, Finding] = field(default_factory=dict)
     losses: dict[str, float] = field(default_factory=dict)
     left_out: dict[str, str] = field(default_factory=dict)
@@ -101,7 +104,8 @@ def running(network: Network, home: Home, genesis: Genesis, crew: Crew, show: Sh
     """
     wallets = wallets_by_hotkey(network, home)
     packing = Packing(Store(home.store, network.storage.depot), home.placement, network.placement)
-    assembly, deadline_s = RayAssembly(crew, network.deadlines.validator_s), network.deadlines.finality_s
+    assembly = RayAssembly(crew, network.deadlines.validator_s, show.note)
+    deadline_s = network.deadlines.finality_s
     with ExitStack() as stack:
         follower = None
         if network.storage.ledger:

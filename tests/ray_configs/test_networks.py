@@ -19,22 +19,6 @@ def test_the_models_are_as_large_as_it_says(name: str, millions: tuple[float, fl
         assert millions[0] * 1e6 <= parameter_count(shape) <= millions[1] * 1e6
 
 
-def test_each_of_four_gpus_has_a_host_and_a_validator() -> None:
-    network = load_network(FOLDER / "gpu_node.toml")
-    assert network.placement.gpus_per_host + network.placement.gpus_per_validator == 1
-    assert network.placement.hosts == len(network.validators) == 4
-
-
-def test_on_four_nodes_none_carries_a_third_of_the_stake() -> None:
-    network = load_network(FOLDER / "multi_node.toml")
-    stakes = sorted((validator.stake_tao for validator in network.validators), reverse=True)
-    for nodes in range(4, len(stakes) + 1):
-        loads = [0] * nodes
-        for stake in stakes:
-            loads[loads.index(min(loads))] += stake
-        assert 3 * max(loads) < sum(stakes)
-
-
 def test_over_several_nodes_the_ledger_is_apart_and_what_is_shared_is_below_one_folder() -> None:
     network = load_network(FOLDER / "multi_node.toml")
     assert network.storage.ledger.startswith("$TAORAY_DISK/")

@@ -14,7 +14,7 @@ signatures itself, and at the end replays the ledger from its genesis.
 What bounds it: processes die here, not machines, so what the kernel holds survives; nodes share a clock and a network.
 The head node holds Ray's own tables and is not killed: Ray ends with it, and the next launch goes on from the disks.
 
-Run: `python benchmarks/chaos.py [--kills 100] [--epochs 50] [--seed 1] [--nodes 3] [--longest 4] [--json]`.
+Run: `python benchmarks/chaos.py [--kills 100] [--epochs 50] [--seed 1] [--nodes 3] [--longest 3] [--json]`.
 """
 
 import argparse
@@ -45,7 +45,7 @@ from benchmarks.record import write_record  # noqa: E402
 from cluster.home import Home  # noqa: E402
 from ledger.store.chain import Chain  # noqa: E402
 
-TOGETHER = 0.2
+TOGETHER = 0.3
 """Chance that a kill does not wait until the network got over the one before."""
 BLOCKS = 3
 """Of an epoch."""
@@ -79,16 +79,23 @@ class Chaos:
     def go(self, kills: int, epochs: int, kinds: tuple[str, ...]) -> None:
         """Kill until there were so many kills and so many epochs are closed."""
         plan = plan_kinds(self._chance, kinds)
-        while (height := self._watch()) < BLOCKS * epochs or self.tally.kills.total() < kills:
+        while self._watch() < BLOCKS * epochs or self.tally.kills.total() < kills:
             self.drive()
             if self.tally.kills.total() >= kills:
                 self._look_for(1.0)
                 continue
             if self._chance.random() >= TOGETHER:
-                self._wait_for_block(height)
+                self.wait_for_block()
             self._look_for(self._chance.uniform(0, self._longest_s))
             self.kill(next(plan))
         self.finish()
+
+    def wait_for_block(self) -> None:
+        """Launch where nothing runs, and wait for one more final block."""
+        height = self._watch()
+        while self._watch() <= height:
+            self.drive()
+            self._look_for(LOOK_S)
 
     def kill(self, kind: str) -> None:
         """Kill one of a kind, and tell."""
@@ -150,11 +157,6 @@ class Chaos:
             self.killer.bring_back()
             time.sleep(LOOK_S)
 
-    def _wait_for_block(self, height: int) -> None:
-        while self._watch() <= height:
-            self.drive()
-            self._look_for(LOOK_S)
-
     def drive(self, epochs: int = ENDLESS) -> None:
         """Launch where nothing runs; RuntimeError where launches end without getting anywhere."""
         code = self.launch.ended()
@@ -215,7 +217,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=50)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--nodes", type=int, default=3, help="the head among them, which is not killed")
-    parser.add_argument("--longest", type=float, default=4.0, help="seconds from a block to a kill, at most")
+    parser.add_argument("--longest", type=float, default=3.0, help="seconds from a block to a kill, at most")
     parser.add_argument("--keep", type=Path, help="the folder to run in, which stays; keep its name short")
     parser.add_argument("--json", action="store_true", help="print what was measured alone, and write no record")
     arguments = parser.parse_args()

@@ -29,7 +29,7 @@ DRIVER = "driver"
 NODE_LOST, NODE_KEPT, NODE_OLD = "node, disk lost", "node, disk kept", "node, old disk returned"
 NODE_KINDS = (NODE_LOST, NODE_KEPT, NODE_OLD)
 ACTORS = {"host": "Host", "validator": "Validator", "keeper": "Keeper"}
-BAG = ("host", "host", "host", "validator", "validator", "keeper", "keeper", DRIVER, DRIVER)
+BAG = (*("host",) * 4, *("validator",) * 3, *("keeper",) * 3, DRIVER, DRIVER)
 """What is killed, in random order, then again; with nodes, one of each kind of theirs besides."""
 STOP_S = 60.0
 """How long a driver may take to end its actors."""

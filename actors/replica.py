@@ -17,7 +17,7 @@ from ledger.genesis import Genesis
 from ledger.keys import Keypair
 from ledger.store.chain import Chain
 from ledger.store.oath import Oath, bind, current_oath
-from ledger.store.replica import Known, absorb, follow, known, promise
+from ledger.store.replica import Known, absorb, follow, known, promise, votes_between
 from ledger.trust.finality import Vote
 from ledger.trust.terms import Mandate, Pledge
 
@@ -75,6 +75,18 @@ class Replica:
         pledge = promise(self.chain, term, self._keypair)
         self._keep()
         return pledge
+
+    def blocks(self, first: int, last: int | None = None) -> list[Block]:
+        """The blocks from a height to another; None: the head."""
+        return list(self.chain.blocks(first, last))
+
+    def votes(self, first: int, last: int | None = None) -> list[Vote]:
+        """The votes that are kept for those blocks."""
+        return votes_between(self.chain, first, last)
+
+    def close(self) -> None:
+        """Give the database back."""
+        self.chain.close()
 
     def _keep(self) -> None:
         """Bring the oath in the home up to the replica's."""

@@ -38,7 +38,7 @@ from ledger.extrinsics import (
     sign_extrinsic,
 )
 from ledger.genesis import Genesis
-from ledger.store.replica import Known, votes_between
+from ledger.store.replica import Known
 from ledger.trust.finality import Vote
 from ledger.trust.terms import Mandate, Pledge
 from ledger.wallet import Wallet
@@ -124,11 +124,11 @@ class Validator:
 
     def blocks(self, first: int, last: int | None = None) -> list[Block]:
         """The replica's blocks from a height to another (None: its head), for a keeper that takes over."""
-        return list(self._chain.blocks(first, last))
+        return self._replica.blocks(first, last)
 
     def votes(self, first: int, last: int | None = None) -> list[Vote]:
         """The votes that the replica keeps for those blocks."""
-        return votes_between(self._chain, first, last)
+        return self._replica.votes(first, last)
 
     def draw(self, epoch: int) -> Query:
         """This epoch's windows of held-out text, as a signed query.
@@ -252,7 +252,7 @@ class Validator:
 
     def close(self) -> None:
         """Give the replica back; the actor may be ended after this."""
-        self._chain.close()
+        self._replica.close()
 
     def _sign(self, call: CommitWeights | RevealWeights) -> bytes:
         extrinsic = sign_extrinsic(

@@ -34,8 +34,8 @@ POLL_S = 0.5
 class Waiting:
     """A wait that is told once for each reason, and ends."""
 
-    def __init__(self, show: Progress, deadline_s: float, what: str) -> None:
-        self._show, self._what = show, what
+    def __init__(self, show: Progress, deadline_s: float, what: str, poll_s: float) -> None:
+        self._show, self._what, self._poll_s = show, what, poll_s
         self._deadline_s = deadline_s
         self._end: float | None = None
         self._told: set[str] = set()
@@ -49,7 +49,7 @@ class Waiting:
         if reason not in self._told:
             self._show.note(f"{self._what}: waiting for {reason}")
             self._told.add(reason)
-        time.sleep(POLL_S)
+        time.sleep(self._poll_s)
 
 
 class Leading:
@@ -59,7 +59,7 @@ class Leading:
         assembly: keeper and validators.
         follower: the home's replica; None where the keeper's ledger is the home's.
         names: of wallets, by hotkey.
-        deadline_s: for a take-over.
+        deadline_s: for a take-over, and for a block to become final. poll_s: between two rounds of it.
     """
 
     def __init__(
@@ -70,10 +70,16 @@ class Leading:
         *,
         names: Mapping[bytes, str],
         deadline_s: float,
+        poll_s: float = POLL_S,
     ) -> None:
         self.assembly, self.follower, self.show = assembly, follower, show
-        self.names, self.deadline_s = names, deadline_s
+        self.names = names
+        self._deadline_s, self._poll_s = deadline_s, poll_s
         self._turns = 0
+
+    def waiting(self, what: str) -> Waiting:
+        """A wait for something to happen, which has the run's deadline."""
+        return Waiting(self.show, self._deadline_s, what, self._poll_s)
 
     def ask(self, method: str, *arguments: Any) -> Any:
         """Ask the keeper that leads; where none does, one takes over and is asked then.
@@ -82,7 +88,7 @@ class Leading:
             NoAnswer: none leads within the deadline, or it does not answer.
             LedgerError: what the keeper refuses.
         """
-        wait = Waiting(self.show, self.deadline_s, "the ledger has no keeper")
+        wait = self.waiting("the ledger has no keeper")
         while True:
             if method in QUEUE:
                 self.hand_over()
@@ -124,7 +130,7 @@ class Leading:
         Raises:
             NoAnswer: too few validators answer within the deadline, or the keeper does not; with their names.
         """
-        wait = Waiting(self.show, self.deadline_s, "no keeper leads")
+        wait = self.waiting("no keeper leads")
         while reason := self._try_to_lead():
             wait.go_on(reason)
         self._turns += 1

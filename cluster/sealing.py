@@ -10,7 +10,7 @@ Invariants:
 from collections.abc import Mapping
 
 from actors.keeper import Proposal, Sealed
-from cluster.leading import PAGE, Leading, Waiting
+from cluster.leading import PAGE, Leading
 from cluster.run import Run, Work
 from ledger.blocks import Block, Kind
 from ledger.errors import LedgerError, Pruned, Refusal
@@ -34,7 +34,7 @@ def seal(run: Run, work: Work, kind: Kind) -> None:
 
 def seal_final(leading: Leading, kind: Kind, epoch: int) -> Sealed:
     """A block of this kind of this epoch that is final. Raises as `seal`."""
-    wait = Waiting(leading.show, leading.deadline_s, f"the {kind} block of epoch {epoch}")
+    wait = leading.waiting(f"the {kind} block of epoch {epoch}")
     while True:
         sealed: Sealed = leading.ask("seal", kind, epoch)
         if make_final(leading, sealed.height, sealed.block_hash):
@@ -53,11 +53,12 @@ def make_final(leading: Leading, height: int, block_hash: bytes | None = None) -
     Raises:
         NoAnswer: as `seal`.
     """
-    wait = Waiting(leading.show, leading.deadline_s, f"block {height} is not final")
+    wait = leading.waiting(f"block {height} is not final")
     while True:
         proposal: Proposal = leading.ask("proposal")
         if proposal.final_height >= height:
-            follow_home(leading)
+            if not _follow_home(leading, height):
+                continue  # its keeper was lost meanwhile: who leads now has the block signed again
             return block_hash is None or block_hash == _hash_at(leading, proposal, height)
         if proposal.height < height or (block_hash is not None and proposal.block_hash != block_hash):
             return False
@@ -76,14 +77,17 @@ def bring_up(leading: Leading) -> None:
         leading.show.note(f"{name} does not follow the ledger: {why}")
 
 
-def follow_home(leading: Leading) -> None:
-    """Bring the home's replica up to what is final on the keeper's disk, where that is another."""
+def _follow_home(leading: Leading, height: int) -> bool:
+    """Bring the home's replica up to what is final on the keeper's disk, where that is another; whether the home has
+    the final block of this height.
+    """
     if leading.follower is None:
-        return
+        return True
     proposal: Proposal = leading.ask("proposal")
     for first in range(leading.follower.known().final_height + 1, proposal.final_height + 1, PAGE):
         last = min(first + PAGE - 1, proposal.final_height)
         leading.follower.follow(leading.ask("blocks", first, last), leading.ask("votes", first, last))
+    return leading.follower.known().final_height >= height
 
 
 def _collect(leading: Leading, proposal: Proposal) -> str:

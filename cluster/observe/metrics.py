@@ -18,7 +18,7 @@ Kind = Literal["gauge", "counter", "histogram"]
 RAY_PREFIX = "ray_"
 """What Ray puts before every name that it exports; after a counter's it puts `_total`."""
 
-MOST_NEURONS = 1024
+MOST_NEURONS = 512
 """Of a larger network neurons are counted, and not exported one by one: each has eight series."""
 
 EPOCH_BOUNDARIES_S = (1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0)
@@ -31,7 +31,7 @@ class Metric:
     Attributes:
         unit: of its figures; empty for a count.
         labels: beside `network`, which all have.
-        sentence: what it says.
+        sentence: what it says, in ASCII: Ray encodes it as the locale does.
         live: it is told while an epoch goes on; the others when it is closed.
     """
 
@@ -85,7 +85,13 @@ _ALL = (
         labels=("reason",),
     ),
     Metric("taoray_unaccounted_versions", "gauge", "", "Asked, without an answer and without a reason: always 0."),
-    Metric("taoray_neurons", "gauge", "", "Neurons by what they are (reason: ok, late, dead, …).", labels=("reason",)),
+    Metric(
+        "taoray_neurons",
+        "gauge",
+        "",
+        "Neurons by status, which is the reason: ok, late, dead, invalid, refused or idle.",
+        labels=("reason",),
+    ),
     Metric(
         "taoray_revealed_validators", "gauge", "", "Whether a validator's vote counted (1) or not (0).", ("validator",)
     ),

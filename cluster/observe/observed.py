@@ -57,7 +57,7 @@ class Observed:
         self._show, self._network = show, network.network.name
         self._validators = frozenset(entry.name for entry in network.validators)
         self._file = LogFile(home.log)
-        self._exporter = Exporter(self._network)
+        self.exporter = Exporter(self._network)
         self._live_s = 0.0
         self._seen: tuple[int | None, str] = (None, "")
         last = last_record(home.epochs)
@@ -67,14 +67,14 @@ class Observed:
         """A step begins."""
         self._show.step(sentence, total)
         self._write("info", sentence)
-        self._exporter.give([*sample("taoray_step_answers", 0), *sample("taoray_step_expected_answers", total)])
+        self.exporter.tell([*sample("taoray_step_answers", 0), *sample("taoray_step_expected_answers", total)])
 
     def advance(self, done: int) -> None:
         """So many answers are there."""
         self._show.advance(done)
         if time.monotonic() - self._live_s > LIVE_S:
             self._live_s = time.monotonic()
-            self._exporter.give(sample("taoray_step_answers", done))
+            self.exporter.tell(sample("taoray_step_answers", done))
 
     def note(self, sentence: str) -> None:
         """Something that a person should know."""
@@ -86,7 +86,7 @@ class Observed:
         self._show.epoch(record)
         self._uids = {neuron.name: neuron.uid for neuron in record.neurons}
         self._write("info", _told(record))
-        self._exporter.give(samples(record))
+        self.exporter.close_epoch(samples(record))
 
     def ended(self, error: BaseException) -> None:
         """The run ends by an error."""
@@ -106,8 +106,8 @@ class Observed:
         epoch, step = now = _at.get()
         if epoch is not None and now != self._seen:
             self._seen = now
-            self._exporter.give(sample("taoray_open_epoch_number", epoch))
-            self._exporter.give(sample("taoray_step_timestamp_seconds", time.time(), step=step))
+            self.exporter.tell(sample("taoray_open_epoch_number", epoch))
+            self.exporter.tell(sample("taoray_step_timestamp_seconds", time.time(), step=step))
         uid, host, validator = self._about(sentence) if level == "note" else (None, "", "")
         line = LogLine(
             time_s=round(time.time(), 3),
@@ -127,7 +127,7 @@ class Observed:
         if self._file.failure and not told:
             self._show.note(self._file.failure)
         if level != "info":
-            self._exporter.give(sample("taoray_notes", 1, level=level))
+            self.exporter.tell(sample("taoray_notes", 1, level=level))
 
     def _about(self, sentence: str) -> tuple[int | None, str, str]:
         """Whom a note is about: a neuron's uid, a host, a validator."""
@@ -156,11 +156,14 @@ def observed(show: Show, home: Home, network: Network) -> Iterator[Observed]:
             before(message, category, filename, lineno, file, line)
 
         warnings.showwarning = warned
+        own.exporter.start()
         try:
             yield own
         except BaseException as error:
             own.ended(error)
             raise
+        finally:
+            own.exporter.stop()
 
 
 def _told(record: EpochRecord) -> str:

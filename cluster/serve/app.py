@@ -18,7 +18,7 @@ from cluster.home_door import HomeDoor
 from cluster.serve.asked import address_of, service_of
 from cluster.serve.errors import NETWORK_ERRORS, HttpRefused, Problem, problem_of, status_of
 from cluster.serve.openapi import openapi_document
-from cluster.serve.routes import JSON, ROUTES, answer
+from cluster.serve.routes import JSON, PROBES, ROUTES, answer
 from cluster.serve.service import Service
 from cluster.serve.wire import encode_json
 
@@ -47,7 +47,7 @@ def make_app(door: HomeDoor, settings: Serve, home: Home) -> Starlette:
 
 
 class AddressLimit:
-    """Middleware: how often an address may ask."""
+    """Middleware: how often an address may ask, but for probes."""
 
     def __init__(self, app: ASGIApp, service: Service) -> None:
         self._app = app
@@ -55,7 +55,7 @@ class AddressLimit:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, or refuse it."""
-        if scope["type"] == "http":
+        if scope["type"] == "http" and scope["path"] not in PROBES:
             wait_s = self._service.requests.take(address_of(Request(scope)), 1, time.monotonic())
             if wait_s:
                 most = self._service.settings.requests_per_minute

@@ -40,15 +40,14 @@ def openapi_document(network: str) -> dict[str, Any]:
 
 
 def _operation(route: Route, by_kind: dict[str, Any]) -> dict[str, Any]:
+    content = {media: {"schema": _schema(media, by_kind[repr(route.answers)])} for media in route.media}
     operation: dict[str, Any] = {
         "operationId": route.handler.__name__,
         "summary": inspect.cleandoc(route.handler.__doc__ or "").replace("\n", " "),
         "parameters": _parameters(route),
         "responses": {
-            str(route.status): {
-                "description": "Done.",
-                "content": {media: {"schema": _schema(media, by_kind[repr(route.answers)])} for media in route.media},
-            },
+            str(route.status): {"description": "Done.", "content": content},
+            **({str(route.also): {"description": "Not so.", "content": content}} if route.also else {}),
             "default": _REFUSED,
         },
     }

@@ -96,6 +96,11 @@ class Reader:
                 records.append(_record(block, chain.is_final(height)))
             return records
 
+    def final_height(self) -> int:
+        """The height of the last final block."""
+        with self._reading() as chain:
+            return chain.final_height
+
     def close(self) -> None:
         """Give the file back."""
         with self._lock:

@@ -17,6 +17,7 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
 from cluster.door import Holdings, Receipt, Registered, Terms
+from cluster.observe.health import Alive, Health
 from cluster.report import EpochRecord
 from cluster.serve.asked import (
     address_of,
@@ -197,8 +198,21 @@ async def post_finish(request: Request) -> Response:
     return answer(await run_in_threadpool(service_of(request).finish_upload, signed.key, manifest_hash), 202)
 
 
+async def get_alive(request: Request) -> Response:
+    """The server's process answers. Nothing is looked at, and nobody is refused for asking often."""
+    return answer(Alive(alive=True))
+
+
+async def get_ready(request: Request) -> Response:
+    """Whether the network is well: its ledger can be read, somebody drives it, and blocks become final. Status 503
+    where one of them is not, with the same body.
+    """
+    health = await run_in_threadpool(service_of(request).health)
+    return answer(health, 200 if health.ready else 503)
+
+
 class Route(NamedTuple):
-    """An address of the server, as it is routed and documented."""
+    """An address of the server, as it is routed and documented. `also`: another status with the same body."""
 
     method: str
     path: str
@@ -210,10 +224,16 @@ class Route(NamedTuple):
     takes_media: str = ""
     media: tuple[str, ...] = (JSON,)
     signed: bool = False
+    also: int | None = None
 
+
+PROBES = ("/healthz", "/readyz")
+"""Addresses that a supervisor asks, however much others ask from where it is."""
 
 _MANIFEST = "/uploads/{manifest}"
 ROUTES = (
+    Route("GET", "/healthz", get_alive, 200, Alive),
+    Route("GET", "/readyz", get_ready, 200, Health, also=503),
     Route("GET", "/terms", get_terms, 200, Terms),
     Route("GET", "/neurons", get_neurons, 200, list[Registered]),
     Route(

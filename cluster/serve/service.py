@@ -6,6 +6,7 @@ others something (a place in the queue, an upload) is bounded by key and in all;
 
 import fcntl
 import os
+import sqlite3
 import threading
 import time
 from collections import OrderedDict
@@ -16,7 +17,9 @@ from cluster.config import Serve
 from cluster.door import Holdings, Receipt, Registered, Terms
 from cluster.errors import ClusterError
 from cluster.home import Home
-from cluster.home_door import HomeDoor
+from cluster.home_door import HomeDoor, read_settings
+from cluster.lease import read_holder
+from cluster.observe.health import Health, Heights, check_health, longest_epoch_s
 from cluster.serve.checks import Checks
 from cluster.serve.errors import HttpRefused
 from cluster.serve.limits import Buckets, Streams
@@ -24,7 +27,7 @@ from cluster.serve.reading import Feed, Reader
 from cluster.serve.signing import Gatekeeper
 from cluster.serve.upload import CHUNK_BYTES, Standing
 from cluster.serve.uploads import Uploads
-from ledger.errors import Refusal
+from ledger.errors import LedgerError, Refusal
 from ledger.extrinsics import Extrinsic, Register, check_signature, decode_extrinsic
 from ledger.units import blake2b_256, format_tao
 from models.manifest import decode_manifest
@@ -81,6 +84,9 @@ class Service:
         self._checks = Checks(self.uploads, door.receive)
         self._known_lock = threading.Lock()
         self._known: _Known | None = None
+        self._health_lock = threading.Lock()
+        self._health: tuple[Health, float] | None = None
+        self._heights = Heights()
         self._sent: OrderedDict[bytes, None] = OrderedDict()
         self._expected: OrderedDict[bytes, None] = OrderedDict()
 
@@ -103,6 +109,13 @@ class Service:
     def neurons(self) -> list[Registered]:
         """All neurons by uid."""
         return self._look().neurons
+
+    def health(self) -> Health:
+        """Whether the network is well, looked at twice a second at most."""
+        with self._health_lock:
+            if self._health is None or time.monotonic() > self._health[1]:
+                self._health = self._check_health(), time.monotonic() + TERMS_S
+            return self._health[0]
 
     def holdings(self, public: bytes) -> Holdings:
         """What a key has; its uploads reserve too."""
@@ -208,6 +221,21 @@ class Service:
             if self._known is None or time.monotonic() > self._known.until_s:
                 self._known = _Known(self._door.terms(), self._door.neurons(), time.monotonic() + TERMS_S)
             return self._known
+
+    def _check_health(self) -> Health:
+        height, why = None, ""
+        try:
+            height = self.reader.final_height()
+        except (LedgerError, OSError, sqlite3.Error) as error:
+            why = f"the ledger cannot be read: {error}"
+        network = read_settings(self._door.home)
+        return check_health(
+            height=height,
+            why=why,
+            holder=read_holder(self._door.home.lease),
+            age_s=0.0 if height is None else self._heights.age_s(height),
+            longest_s=None if network is None else longest_epoch_s(network),
+        )
 
     def _is_neuron(self, public: bytes) -> bool:
         return any(public in (neuron.hotkey, neuron.coldkey) for neuron in self.neurons())

@@ -91,6 +91,7 @@ def test_every_metric_is_well_declared() -> None:
         assert set(metric.labels) <= LABELS
         assert metric.unit == "" or (metric.unit in UNITS and name.endswith(metric.unit)), name
         assert metric.sentence.endswith(".")
+        assert metric.sentence.isascii()
         assert metric.kind != "counter" or not name.endswith("total"), "Ray adds it"
 
 

@@ -12,6 +12,7 @@ import taoray
 from cluster.config import OPERATOR, Serve
 from cluster.errors import ClusterError, ConfigurationError
 from cluster.home import Home
+from cluster.lease import hold_lease
 from cluster.serve.errors import HTTP_REFUSALS
 from cluster.serve.routes import ARROW, ROUTES
 from cluster.serve.server import serving
@@ -42,6 +43,26 @@ def test_terms_neurons_keys_and_receipts(reading_url: str, ada: Keypair, vera: K
     held = get(f"{reading_url}/keys/{ada.address}").json()
     assert held == {"free_rao": 10_000_000_000, "reserved_rao": 0, "next_nonce": 1}
     assert get(f"{reading_url}/receipts/{'00' * 32}?since=0").json() is None
+
+
+def test_probes_say_what_is_not_well(url: str, home: Path) -> None:
+    assert get(f"{url}/healthz").json() == {"alive": True}
+    answered = get(f"{url}/readyz")
+    seen = {check["name"]: check["ok"] for check in answered.json()["checks"]}
+    assert (answered.status_code, answered.json()["ready"]) == (503, False)
+    assert seen == {"ledger": True, "driver": False, "progress": True}
+
+
+def test_a_network_that_is_driven_is_ready(home: Path) -> None:
+    with hold_lease(Home(home).lease), serving(Home(home), Serve()) as url:
+        assert get(f"{url}/readyz").status_code == 200
+
+
+def test_probes_count_against_no_limit(home: Path) -> None:
+    with serving(Home(home), Serve(requests_per_minute=1)) as url:
+        assert [get(f"{url}/healthz").status_code for _ in range(5)] == [200] * 5
+        assert [get(f"{url}/terms").status_code for _ in range(2)] == [200, 429]
+        assert get(f"{url}/readyz").status_code == 503
 
 
 def test_the_metagraph_as_json_and_as_arrow(reading_url: str) -> None:

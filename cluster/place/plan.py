@@ -2,11 +2,16 @@
 
 Invariants: every version stands in one stack and every stack at one host, adapters of one base together; versions of
 one stack have one signature; a stack fits into a host, unless it is of a single version; a plan depends on nothing but
-its arguments, so a restart gives the same.
+its arguments, so a restart gives the same; its cost grows little faster than the number of versions and hosts.
 """
 
+import heapq
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
+
+Load = tuple[int, int]
+"""What a host has to compute so far, and its place among the hosts."""
 
 
 @dataclass(frozen=True)
@@ -74,12 +79,15 @@ def plan_epoch(
     Returns:
         by host's name. What fits nowhere goes to the host with the least to compute.
     """
-    bases = sorted({one.base for one in wanted if one.base is not None})
+    families: dict[bytes, list[Wanted]] = {base: [] for base in sorted({one.base for one in wanted if one.base})}
+    for one in wanted:
+        for base in (one.version, one.base):
+            if base is not None and base in families:
+                families[base].append(one)
     units: list[tuple[tuple[Stack, ...], int]] = []
-    for group in _alike([one for one in wanted if one.base is None and one.version not in bases]):
+    for group in _alike([one for one in wanted if one.base is None and one.version not in families]):
         units += [((stack,), 0) for stack in _cut(group, min(most, -(-len(group) // hosts)), capacity_bytes, alone)]
-    for base in bases:
-        family = [one for one in wanted if base in (one.version, one.base)]
+    for base, family in families.items():
         held = base_bytes.get(base, 0)
         stacks = [stack for group in _alike(family) for stack in _cut(group, most, capacity_bytes - held, alone)]
         units.append((tuple(stacks), 0 if any(one.version == base for one in family) else held))
@@ -96,12 +104,12 @@ def plan_hosts(sizes: Mapping[str, int], hosts: int) -> dict[str, tuple[str, ...
     Returns:
         for each host's name its jobs, the largest first; a host more than there are jobs has none.
     """
-    load = dict.fromkeys(host_names(hosts), 0)
-    plan: dict[str, list[str]] = {host: [] for host in load}
+    plan: dict[str, list[str]] = {host: [] for host in host_names(hosts)}
+    least = [(0, host) for host in sorted(plan)]
     for job in sorted(sizes, key=lambda name: (-sizes[name], name)):
-        host = min(load, key=lambda name: (load[name], name))
+        load, host = least[0]
         plan[host].append(job)
-        load[host] += sizes[job]
+        heapq.heapreplace(least, (load + sizes[job], host))
     return {host: tuple(jobs) for host, jobs in plan.items()}
 
 
@@ -145,17 +153,41 @@ def _cut(group: Sequence[Wanted], most: int, room_bytes: int, alone: Collection[
 def _spread(units: Sequence[tuple[tuple[Stack, ...], int]], hosts: int, capacity_bytes: int) -> dict[str, HostPlan]:
     """The largest unit first, each where there is room and least to compute."""
     names = host_names(hosts)
-    load, used = dict.fromkeys(names, 0), dict.fromkeys(names, 0)
-    held: dict[str, list[Stack]] = {name: [] for name in names}
-
-    def parameters(stacks: Sequence[Stack]) -> int:
-        return sum(stack.parameters for stack in stacks)
-
-    for stacks, base_bytes in sorted(units, key=lambda unit: (-parameters(unit[0]), unit[0][0].versions)):
-        size_bytes = base_bytes + sum(stack.size_bytes for stack in stacks)
-        roomy = [name for name in names if used[name] + size_bytes <= capacity_bytes]
-        host = min(roomy or names, key=lambda name: load[name])
+    free_bytes, held = [capacity_bytes] * hosts, [list[Stack]() for _ in names]
+    ordered = sorted(units, key=lambda unit: (-_parameters(unit[0]), unit[0][0].versions))
+    sizes = [base_bytes + sum(stack.size_bytes for stack in stacks) for stacks, base_bytes in ordered]
+    smallest = [*accumulate(reversed(sizes), min)][::-1]
+    roomy, full = [(0, host) for host in range(hosts)], list[Load]()
+    for (stacks, _), size_bytes, least_bytes in zip(ordered, sizes, smallest, strict=True):
+        load, host = _least_loaded(roomy, full, free_bytes, size_bytes, least_bytes)
         held[host] += stacks
-        used[host] += size_bytes
-        load[host] += parameters(stacks)
-    return {name: HostPlan(tuple(held[name]), used[name], used[name] <= capacity_bytes) for name in names}
+        free_bytes[host] -= size_bytes
+        heapq.heappush(roomy, (load + _parameters(stacks), host))
+    return {
+        name: HostPlan(tuple(own), capacity_bytes - free, free >= 0)
+        for name, own, free in zip(names, held, free_bytes, strict=True)
+    }
+
+
+def _least_loaded(
+    roomy: list[Load], full: list[Load], free_bytes: Sequence[int], size_bytes: int, least_bytes: int
+) -> Load:
+    """Take the host with the least to compute out of those with room, or out of all where none has. Who has no room
+    for the smallest that is still to come is not looked at again.
+    """
+    found, aside = None, []
+    while roomy and found is None:
+        entry = heapq.heappop(roomy)
+        if free_bytes[entry[1]] >= size_bytes:
+            found = entry
+        elif free_bytes[entry[1]] >= least_bytes:
+            aside.append(entry)
+        else:
+            heapq.heappush(full, entry)
+    for entry in aside:
+        heapq.heappush(roomy, entry)
+    return found or heapq.heappop(min((heap for heap in (roomy, full) if heap), key=lambda heap: heap[0]))
+
+
+def _parameters(stacks: Sequence[Stack]) -> int:
+    return sum(stack.parameters for stack in stacks)

@@ -105,7 +105,7 @@ class Storage(Struct, frozen=True, forbid_unknown_fields=True):
     Attributes:
         ledger: a folder on each node's own disk for the databases of the ledger, `~` and `$VARIABLES` as that node has
             them; the home then has a replica. Empty: in the home.
-        keep_epochs: closed epochs whose extrinsics stay, at least; older ones are pruned now and then. 0: all.
+        keep_epochs: closed epochs whose extrinsics, evidence and ballots stay, at least; older ones are pruned. 0: all.
         depot: where model versions are kept beside the home's own store, as a URI that pyarrow opens
             (`s3://bucket/prefix`, `gs://…`, `file:///…`); empty: nowhere else.
         keep_unused_s: how long a version that nothing on the ledger names stays in the store.

@@ -4,11 +4,14 @@ updates that lead from one round of a cohort to the next.
 Invariants:
 * a version leaves the store only when no neuron, no member of the collective, no checkpoint, no cohort, no waiting
   extrinsic and no kept adapter names it, and when it was put there longer ago than the configuration says;
-* an update leaves when it is neither of the last open block nor accepted in a cohort's last round.
+* an update leaves when it is neither of the last open block nor accepted in a cohort's last round;
+* evidence and ballots leave with the extrinsics of their epochs, but never a validator's last, nor what the ledger's
+  votes rest on.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import closing
+from pathlib import Path
 
 from actors.keeper import View
 from cluster.cohorts import first_manifests
@@ -20,6 +23,9 @@ from ledger.store.mempool import Mempool
 from models.errors import StoreError
 from models.host.shape import read_shape
 from models.store import Store
+
+_EPOCH = "[0-9]" * 6
+"""How an epoch is written in the name of a file or folder."""
 
 
 def forget_unused(run: Run) -> None:
@@ -35,6 +41,8 @@ def forget_unused(run: Run) -> None:
         store = Store(run.home.store, run.network.storage.depot)
         store.collect(named | bases_of(store, named), run.network.storage.keep_unused_s)
         forget_updates(run.home, view)
+        revealed = {neuron.hotkey.hex(): neuron.revealed_epoch for neuron in view.neurons}
+        forget_votes(run.home, revealed, run.network.storage.keep_epochs)
     except (StoreError, OSError) as error:
         run.show.note(f"the home was not cleared: {error}")
 
@@ -46,6 +54,34 @@ def forget_updates(home: Home, view: View) -> None:
     for path in home.contributions.glob("*"):
         if path.name not in named:
             path.unlink(missing_ok=True)
+
+
+def forget_votes(home: Home, revealed: Mapping[str, int], keep_epochs: int) -> None:
+    """Remove evidence and ballots of all but the last `keep_epochs` closed epochs; 0: of none.
+
+    Args:
+        revealed: by hotkey in hexadecimal, the last epoch whose vote it revealed.
+    """
+    oldest = max(revealed.values(), default=0) - keep_epochs
+    if not keep_epochs or oldest < 1:
+        return
+    last: dict[str, int] = {}
+    for epoch, path in _by_epoch(home.evidence.glob(f"{_EPOCH}/*.evidence"), lambda path: path.parent.name):
+        newest = last.setdefault(path.stem, epoch)
+        if epoch <= oldest and epoch not in (newest, revealed.get(path.stem)):
+            path.unlink(missing_ok=True)
+    for folder in home.evidence.glob(_EPOCH):
+        if int(folder.name) <= oldest and not any(folder.iterdir()):
+            folder.rmdir()
+    for folder in home.validators.glob("*/ballots"):
+        for epoch, path in _by_epoch(folder.glob(_EPOCH), lambda path: path.name)[1:]:
+            if epoch <= oldest:
+                path.unlink(missing_ok=True)
+
+
+def _by_epoch(paths: Iterable[Path], epoch: Callable[[Path], str]) -> list[tuple[int, Path]]:
+    """The newest first."""
+    return sorted(((int(epoch(path)), path) for path in paths), reverse=True)
 
 
 def named_by(extrinsics: Iterable[bytes]) -> set[bytes]:

@@ -2,7 +2,8 @@
 
 import json
 
-from cluster.keeping import bases_of, named_by
+from cluster.home import Home
+from cluster.keeping import bases_of, forget_votes, named_by
 from ledger.extrinsics import Checkpoint, Publish, Withdraw, encode_extrinsic, sign_extrinsic
 from ledger.keys import Keypair
 from models.store import Store
@@ -29,3 +30,28 @@ def test_an_adapter_keeps_its_base(tmp_path):
     (adapter / "adapter_config.json").write_text(json.dumps({"base_model_name_or_path": base.hex()}))
     versions = [store.put_folder(folder).hash for folder in (whole, adapter)]
     assert bases_of(store, [*versions, bytes(32)]) == {base}
+
+
+def votes(home):
+    evidence = {(path.stem, int(path.parent.name)) for path in home.evidence.glob("*/*.evidence")}
+    ballots = {(path.parts[-3], int(path.name)) for path in home.validators.glob("*/ballots/*")}
+    return evidence, ballots
+
+
+def test_votes_go_with_their_epochs_but_nobodys_last(tmp_path):
+    home = Home(tmp_path)
+    voted = {("aa", epoch) for epoch in range(1, 21)} | {("bb", 3), ("bb", 5), ("cc", 2), ("cc", 4)}
+    for hotkey, epoch in voted:
+        for path in (
+            home.evidence / f"{epoch:06d}" / f"{hotkey}.evidence",
+            home.validators / hotkey / "ballots" / f"{epoch:06d}",
+        ):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(b"")
+    revealed = {"aa": 20, "bb": 5, "cc": 2, "dd": -1}
+    forget_votes(home, revealed, 0)
+    assert votes(home) == (voted, voted)
+    forget_votes(home, revealed, 12)
+    kept = {("aa", epoch) for epoch in range(9, 21)} | {("bb", 5), ("cc", 4)}
+    assert votes(home) == (kept | {("cc", 2)}, kept), "the ledger still names what cc revealed in epoch 2"
+    assert not (home.evidence / "000001").exists()

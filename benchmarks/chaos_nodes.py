@@ -24,6 +24,7 @@ HEAD = "head"
 LEDGER = "$TAORAY_DISK"
 """`storage.ledger` of a network whose nodes have disks of their own."""
 START_S = 120.0
+STARTS = 4
 END_S = 60.0
 LOOK_S = 0.2
 OBJECT_STORE_BYTES = 128 << 20
@@ -76,9 +77,19 @@ class Nodes:
         return self.folder / "disks" / name
 
     def start(self, name: str, ip: str = "127.0.0.1") -> None:
-        """Start a node; it joins the head, or is it. Returns when `ray start` says that it runs."""
+        """Start a node; it joins the head, or is it. Returns when `ray start` says that it runs. Ray gives a raylet 30 s
+        to come up, which a busy machine may take longer for: it is started again, as a service would.
+        """
         self.disk(name).mkdir(parents=True, exist_ok=True)
         self._addresses[name] = ip
+        for _ in range(STARTS):
+            self._start(name, ip)
+            if self._comes_up(name):
+                return
+            self.kill(name)
+        raise RuntimeError(f"node {name} does not start: {self.log(name).read_text(errors='replace')[-2000:]}")
+
+    def _start(self, name: str, ip: str) -> None:
         role = (
             ["--head", f"--port={self.port}", f"--ray-client-server-port={free_port()}", "--include-dashboard=false"]
             if name == HEAD
@@ -104,18 +115,18 @@ class Nodes:
                 stderr=told,
                 start_new_session=True,
             )
-        self._wait_until_up(name)
 
     def log(self, name: str) -> Path:
         """What `ray start` of a node printed."""
         return self.folder / "logs" / f"{name}.log"
 
-    def _wait_until_up(self, name: str) -> None:
+    def _comes_up(self, name: str) -> bool:
         end = time.monotonic() + START_S
-        while "Ray runtime started" not in self.log(name).read_text(errors="replace"):
-            if self._running[name].poll() is not None or time.monotonic() > end:
-                raise RuntimeError(f"node {name} did not start: {self.log(name).read_text(errors='replace')[-2000:]}")
+        while self._running[name].poll() is None and time.monotonic() < end:
+            if "Ray runtime started" in self.log(name).read_text(errors="replace"):
+                return True
             time.sleep(LOOK_S)
+        return False
 
     def actors(self, kind: str, name: str | None = None) -> list[int]:
         """The processes of actors of a class, on one node or on all, by process id."""

@@ -2,14 +2,16 @@
 
 from typing import Annotated
 
-import msgspec
 import typer
 from rich.console import Console
 
 import taoray
 from cluster.cli.job import ClusterOption, NetworkOption, job_address, show_job_status, told_home
 from cluster.cli.output import HomeOption, JsonOption, home_of, print_json
-from cluster.cli.tables import cohort_table, metagraph_table, placement_table, tao
+from cluster.cli.tables import metagraph_table
+from cluster.cli.view import standing_document, standing_lines, standing_tables
+from cluster.cli.watch import watch
+from cluster.errors import ConfigurationError
 
 
 def status(
@@ -17,55 +19,27 @@ def status(
     home: HomeOption = None,
     network: NetworkOption = None,
     address: ClusterOption = None,
+    watched: Annotated[bool, typer.Option("--watch", help="Look again each second until Ctrl-C.")] = False,
     json: JsonOption = False,
 ) -> None:
     """Where a network stands: its last block, supply, driver and cohorts, and which host answers for which peers."""
     if (server := job_address(address)) is not None:
+        if watched:
+            raise ConfigurationError("watch", "is of a home on this machine; of a job there is `taoray logs --follow`")
         show_job_status(server, network, told_home(context, home), json)
         return
-    standing = taoray.status(home_of(home, network).folder)
-    supply = standing.supply
+    folder = home_of(home, network).folder
+    if watched:
+        watch(folder, json)
+        return
+    standing = taoray.status(folder)
     if json:
-        holder = standing.holder
-        print_json(
-            {
-                "network": standing.network,
-                "genesis": standing.genesis,
-                "keeper": standing.keeper,
-                "home": standing.home,
-                "height": standing.height,
-                "epoch": standing.epoch,
-                "phase": standing.phase,
-                "final_height": standing.final_height,
-                "block_hash": standing.block_hash,
-                "supply": supply._asdict(),
-                "driver": {"machine": holder.machine, "process": holder.process} if holder else None,
-                "placement": msgspec.to_builtins(standing.placement),
-                "cohorts": msgspec.to_builtins(standing.cohorts),
-            }
-        )
+        print_json(standing_document(standing))
         return
     console = Console()
-    driver = f"driven by {standing.holder}" if standing.holder else "not running"
-    console.print(f"[bold]{standing.network}[/] in {standing.home}: {driver}", highlight=False, soft_wrap=True)
-    console.print(f"genesis {standing.genesis}, keeper {standing.keeper}", highlight=False, soft_wrap=True)
-    console.print(
-        f"epoch {standing.epoch} ({standing.phase}), block {standing.height} {standing.block_hash[:16]}, "
-        f"final to {standing.final_height}",
-        highlight=False,
-    )
-    console.print(
-        f"issuance {tao(supply.issuance_rao)} τ = genesis {tao(supply.genesis_rao)} + minted {tao(supply.minted_rao)} "
-        f"- burned {tao(supply.burned_rao)}; free {tao(supply.free_rao)}, staked {tao(supply.pools_rao)}",
-        highlight=False,
-        soft_wrap=True,
-    )
-    if standing.cohorts:
-        console.print()
-        console.print(cohort_table(standing.cohorts))
-    if standing.placement is not None:
-        console.print()
-        console.print(placement_table(standing.placement))
+    console.print(standing_lines(standing), highlight=False, soft_wrap=True)
+    for table in standing_tables(standing):
+        console.print(table)
 
 
 def metagraph(

@@ -11,7 +11,7 @@ import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal
+from typing import BinaryIO, Literal
 
 import msgspec
 from msgspec import Struct
@@ -22,6 +22,9 @@ Level = Literal["info", "note", "warning", "error"]
 
 MOST_BYTES = 8 << 20
 """Of one file; an epoch has about three KiB."""
+
+TAIL_BYTES = 1 << 16
+"""What is read first where only the last lines are wanted."""
 
 POLL_S = 0.3
 """How often a reader that follows looks again."""
@@ -97,11 +100,13 @@ def read_log(home: Home, last: int | None = None, follow: bool = False) -> Itera
         follow: wait for further ones for ever.
     """
     with contextlib.ExitStack() as files:
-        before, now = older(home.log), home.log
-        there = list(_lines(before.read_bytes())) if before.exists() else []
+        now = home.log
         file = files.enter_context(now.open("rb")) if now.exists() else None
-        there += list(_lines(file.read())) if file else []
-        yield from there if last is None else there[max(0, len(there) - last) :]
+        there = _tail(file, last) if file else []
+        if (last is None or len(there) < last) and older(now).exists():
+            with older(now).open("rb") as before:
+                there = _tail(before, None if last is None else last - len(there)) + there
+        yield from there
         rest = b""
         while follow:
             data = file.read() if file else b""
@@ -113,6 +118,20 @@ def read_log(home: Home, last: int | None = None, follow: bool = False) -> Itera
             *whole, rest = (rest + data).split(b"\n")
             for each in whole:
                 yield from _lines(each)
+
+
+def _tail(file: BinaryIO, last: int | None) -> list[LogLine]:
+    """The last lines of a file, all for None; the file is at its end afterwards."""
+    end, size_bytes = file.seek(0, os.SEEK_END), TAIL_BYTES
+    while True:
+        begin = 0 if last is None else max(0, end - size_bytes)
+        file.seek(begin)
+        found = list(_lines(file.read()))
+        if begin == 0:
+            return found if last is None else found[max(0, len(found) - last) :]
+        if last is not None and len(found) > last:  # the first may have been cut
+            return found[len(found) - last :]
+        size_bytes *= 8
 
 
 def _lines(data: bytes) -> Iterator[LogLine]:

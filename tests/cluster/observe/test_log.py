@@ -102,6 +102,17 @@ def test_two_files_of_bounded_size_are_kept(home: Home) -> None:
     assert {path.name for path in home.folder.iterdir()} == {"log.jsonl", "log.1.jsonl"}
 
 
+def test_the_last_lines_are_found_from_the_end_of_both_files(home: Home) -> None:
+    file = LogFile(home.log, most_bytes=300_000)
+    for number in range(3000):
+        file.write(line(f"{number} {'x' * (number % 7) * 30}"))
+    everything = [each.sentence for each in read_log(home)]
+    assert len(everything) > 1000
+    assert older(home.log).exists()
+    for last in (0, 1, 500, len(everything) - 1, len(everything), len(everything) + 5):
+        assert sentences(home, last) == everything[max(0, len(everything) - last) :]
+
+
 def test_what_cannot_be_written_is_said_and_raises_nothing(tmp_path: Path) -> None:
     file = LogFile(tmp_path / "gone" / "log.jsonl")
     file.write(line("a"))

@@ -46,13 +46,23 @@ PACKAGES = ("asyncio", "email", "encodings", "idlelib", "unittest")
 """Of the standard library, for text: a second to prepare."""
 POINTS = 40
 """Of each series that grows, in the record."""
+LOG = "a write-ahead log grows to 64 MiB, and is then written from its beginning again"
+CACHE = "SQLite's cache of pages grows with the databases, to 64 MiB for each that a process has open"
+VOTES = "for audits; with storage.keep_epochs only those of so many epochs"
 EXPLAINED = {
-    "home ledger/chain.db_bytes": "the ledger: every header, receipt and vote, and with keep_epochs = 0 every body",
-    "home validators/*/replica.db_bytes": "the validators' replicas of the ledger",
+    "home ledger/chain.db-wal": LOG,
+    "home ledger/mempool.db-wal": LOG,
+    "home validators/*/replica.db-wal": LOG,
+    "home ledger/chain.db": "the ledger: headers, receipts, votes and proofs stay; with storage.keep_epochs bodies go",
+    "home validators/*/replica.db": "the validators' replicas of the ledger, which keep all bodies",
     "home ledger/metagraph": "a metagraph an epoch, as Parquet",
-    "home evidence": "what each vote rests on, for audits; the last storage.keep_epochs epochs where that is set",
-    "home validators/*/ballots": "the validators' ballots; the last storage.keep_epochs epochs where that is set",
-    "home epochs.jsonl_bytes": "a line an epoch for reports",
+    "home evidence": f"what each vote rests on, {VOTES}",
+    "home validators/*/ballots": f"the validators' ballots, {VOTES}",
+    "home epochs.jsonl": "a line an epoch, for reports",
+    "home log.jsonl": "what the run told, until it is rotated",
+    "keeper memory": CACHE,
+    "validator 1 memory": CACHE,
+    "validator 2 memory": CACHE,
 }
 """What begins like this grows because it is wanted."""
 

@@ -82,6 +82,8 @@ def _home(home: Path) -> dict[str, float]:
                 continue
             parts = path.relative_to(home).parts
             database = next((known for known in DATABASES if name.startswith(known)), None)
+            if database is not None and name.endswith("-wal"):
+                database += "-wal"
             last = database or (parts[2] if len(parts) > 2 else parts[-1])
             if parts[0] == "validators":
                 series = f"validators/*/{last}"

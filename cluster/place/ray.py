@@ -19,6 +19,9 @@ from cluster.show import Progress
 LOCAL = "local"
 """The address that starts Ray on this machine."""
 
+CALLS_KEPT = 5_000
+"""Of how many past calls Ray on this machine keeps what it knows: 4 KiB each, and its own 100,000 would be 400 MiB."""
+
 
 @contextmanager
 def joined_ray(address: str | None, namespace: str, show: Progress) -> Iterator[None]:
@@ -35,6 +38,8 @@ def joined_ray(address: str | None, namespace: str, show: Progress) -> Iterator[
     show.step("starting Ray" if where == LOCAL else f"joining Ray at {where}")
     local: dict[str, Any] = {"include_dashboard": False, "num_cpus": max(2, os.cpu_count() or 1)}
     options = local if where == LOCAL else {}
+    if where == LOCAL:
+        os.environ.setdefault("RAY_task_events_max_num_task_in_gcs", str(CALLS_KEPT))
     before = signal.getsignal(signal.SIGTERM)
     try:
         ray.init(address=where, namespace=namespace, log_to_driver=False, logging_level=logging.ERROR, **options)

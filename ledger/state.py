@@ -165,6 +165,13 @@ class State:
         fresh = (neuron for neuron in self.neurons() if neuron.published_epoch == epoch and neuron.manifest)
         return sorted(fresh, key=lambda neuron: neuron.publication)
 
+    def in_roster(self, uid: int, manifest: bytes) -> bool:
+        """Whether the open epoch values this version of this neuron."""
+        if uid >= self.globals.neuron_count:
+            return False
+        neuron = self.neuron(uid)
+        return neuron.published_epoch == self.globals.epoch and neuron.manifest == manifest
+
     def stake(self, hotkey: bytes) -> int:
         """RAO in the hotkey's pool."""
         pool = self.pool(hotkey)

@@ -81,17 +81,16 @@ def validate_collective(state: State, call: RevealWeights) -> None:
         raise Refusal("invalid_collective", f"expected 1 to {most} stratum names in ascending order")
     if any((first.uid, first.manifest) >= (second.uid, second.manifest) for first, second in pairwise(call.members)):
         raise Refusal("invalid_collective", "members must ascend by uid, then manifest, without repetition")
-    known = {(neuron.uid, neuron.manifest) for neuron in state.roster()}
-    known.update((member.uid, member.manifest) for member in state.collective.members)
+    known = {(member.uid, member.manifest) for member in state.collective.members}
     known.add((BASELINE_UID, BASELINE_MANIFEST))
     for member in call.members:
-        _validate_member(member, len(call.strata), known)
+        _validate_member(state, member, len(call.strata), known)
 
 
-def _validate_member(member: Member, strata: int, known: set[tuple[int, bytes | None]]) -> None:
+def _validate_member(state: State, member: Member, strata: int, known: set[tuple[int, bytes]]) -> None:
     if len(member.weights) != strata:
         raise Refusal("invalid_collective", f"a member of uid {member.uid} has not one weight for each stratum")
-    if (member.uid, member.manifest) not in known:
+    if (member.uid, member.manifest) not in known and not state.in_roster(member.uid, member.manifest):
         name = f"uid {member.uid}, manifest {member.manifest.hex()[:16]}"
         raise Refusal("invalid_collective", f"{name} is neither in this epoch's roster nor in the collective")
 

@@ -19,27 +19,27 @@ from cluster.calls import ask_each
 from cluster.config import Network
 from cluster.epoch import Step, epoch_after, steps_left
 from cluster.errors import HomeInUse
-from cluster.exports import publish_epoch
 from cluster.founding import check_text, find_genesis, found
 from cluster.home import Home
 from cluster.jobs import enlist, train
 from cluster.keeping import forget_unused
 from cluster.lease import Lease, hold_lease
-from cluster.observe.facts import driver_facts, host_works
 from cluster.observe.observed import at, observed
 from cluster.place.crew import end_crew, start_crew
 from cluster.place.ray import joined_ray
 from cluster.place.tending import tend
-from cluster.questions import ask_versions, asked_in, draw
+from cluster.questions import ask_versions, draw
+from cluster.recording import record_epoch, record_missed
 from cluster.recovery import value_answers
-from cluster.report import EpochRecord, RunReport, Seconds, append_epoch, epoch_record, neuron_records
-from cluster.round_plot import draw_rounds
-from cluster.round_report import round_records
-from cluster.rounds import epoch_facts, round_facts, share, weigh
+from cluster.report import EpochRecord, RunReport
+from cluster.rounds import share, weigh
 from cluster.run import Run, Work, running
 from cluster.sealing import bring_up, make_final, seal
 from cluster.show import Quiet, Show
 from models.text.prepare import prepare_corpus
+
+KEPT = 16
+"""Epochs of a run whose neurons stay in memory; those of all are in the home's epochs.jsonl."""
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,9 @@ def run_network(
             crew = start_crew(network, home, genesis, host_class=host_class, show=show)
             try:
                 with running(network, home, genesis, crew, show) as run:
-                    records = tuple(_epoch(run, lease) for _ in range(epochs))
+                    make_final(run.leading, run.position().height)
+                    record_missed(run)
+                    records = _epochs(run, lease, epochs)
                     position, supply = run.position(), run.view().supply
                     return Outcome(records, position.height, position.block_hash, supply.issuance_rao)
             finally:
@@ -131,6 +133,16 @@ def _served(network: Network, home: Home, show: Show) -> Iterator[None]:
         yield
 
 
+def _epochs(run: Run, lease: Lease, count: int) -> tuple[EpochRecord, ...]:
+    """So many further epochs. Of all but the last `KEPT` the neurons are let go, for a run may have many epochs."""
+    records: list[EpochRecord] = []
+    for _ in range(count):
+        records.append(_epoch(run, lease))
+        if len(records) > KEPT:
+            records[-KEPT - 1] = msgspec.structs.replace(records[-KEPT - 1], neurons=())
+    return tuple(records)
+
+
 def _epoch(run: Run, lease: Lease) -> EpochRecord:
     """Take one epoch from where the ledger stands to its close block."""
     position = run.position()
@@ -148,10 +160,7 @@ def _epoch(run: Run, lease: Lease) -> EpochRecord:
         with at(epoch=work.epoch, step=step):
             _STEPS[step](run, work)
         work.seconds[step] = time.perf_counter() - began
-    record = _record(run, work)
-    append_epoch(run.home.epochs, record)
-    publish_epoch(run.network.storage, run.home, record.epoch, run.show)
-    draw_rounds(run.home)
+    record = record_epoch(run, work)
     run.show.epoch(record)
     return record
 
@@ -231,36 +240,3 @@ _STEPS: dict[Step, Callable[[Run, Work], None]] = {
     Step.COMMIT: _commit,
     Step.CLOSE: _close,
 }
-
-
-def _record(run: Run, work: Work) -> EpochRecord:
-    view = run.view()
-    uids = {run.wallets.get(neuron.hotkey, ""): neuron for neuron in view.neurons}
-    findings = {
-        uids[name].uid: finding
-        for name, finding in work.findings.items()
-        if name in uids and uids[name].revealed_epoch == work.epoch
-    }
-    rounds = round_records(round_facts(run, view), epoch_facts(run, work, view, findings))
-    adapters = {n.manifest for n in view.neurons if n.manifest is not None and run.packing.is_adapter(n.manifest)}
-    seconds = {step: round(work.seconds.get(step, 0.0), 3) for step in Step}
-    return epoch_record(
-        epoch=work.epoch,
-        height=work.height,
-        block_hash=work.block_hash,
-        minted_rao=view.supply.minted_rao - work.minted_before_rao,
-        final=work.final,
-        seconds=Seconds(
-            query=seconds[Step.QUERY],
-            value=seconds[Step.VALUE] + seconds[Step.COMMIT],
-            train=seconds[Step.TRAIN] + seconds[Step.ENLIST],
-            close=seconds[Step.OPEN] + seconds[Step.CLOSE],
-        ),
-        findings=findings,
-        neurons=neuron_records(view.neurons, view.stakes_rao, findings, work.epoch, adapters, rounds),
-        rounds=rounds,
-        issuance_rao=view.supply.issuance_rao,
-        asked=asked_in(work),
-        hosts=host_works(work.scored.receipts.values()),
-        driver=driver_facts(run.home.folder, run.home.chain.parent),
-    )

@@ -26,6 +26,7 @@ from cluster.job.attempt import Attempt
 from cluster.job.inside import check_sender
 from cluster.job.jobs import Jobs, Launched
 from cluster.lease import Holder
+from cluster.observe.log import LogLine, read_log
 from cluster.place.token import guard_ray
 from cluster.report import EpochRecord, MemberRecord, NeuronRecord, RoundRecord, RunReport
 from cluster.show import Progress, Quiet, Show
@@ -63,6 +64,7 @@ __all__ = [
     "Launched",
     "LedgerError",
     "LightlyVerified",
+    "LogLine",
     "MemberRecord",
     "ModelRefused",
     "ModelValue",
@@ -93,6 +95,7 @@ __all__ = [
     "import_ledger",
     "launch",
     "load_network",
+    "log",
     "metagraph",
     "migrate_ledger",
     "prove",
@@ -230,6 +233,13 @@ def stop(home: Path | str) -> Holder | None:
     Raises ClusterError: it is on another machine, or does not end. What runs as a job is stopped by `Jobs.stop`.
     """
     return stop_driver(Home(Path(home).absolute()))
+
+
+def log(home: Path | str, *, last: int | None = None, follow: bool = False) -> Iterator[LogLine]:
+    """What drivers of a network told, oldest first: of what is there the `last` lines, then, with `follow`, for ever
+    what comes.
+    """
+    return read_log(Home(Path(home).absolute()), last, follow)
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from types import TracebackType
 from typing import Self
 
+from rich.markup import escape
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -50,9 +51,9 @@ class Bar:
 
     def step(self, sentence: str, total: int = 0) -> None:
         """A step begins."""
-        self._progress.reset(self._task, description=sentence, total=total or None)
+        self._progress.reset(self._task, description=escape(sentence), total=total or None)
         if in_job():  # its log is followed from elsewhere, and has no bar
-            self._console.print(f"{sentence}…", highlight=False, soft_wrap=True)
+            self._console.print(f"{escape(sentence)}…", highlight=False, soft_wrap=True)
 
     def advance(self, done: int) -> None:
         """So many answers are there."""
@@ -60,4 +61,4 @@ class Bar:
 
     def note(self, sentence: str) -> None:
         """Something that stays readable."""
-        self._console.print(f"[yellow]note[/]: {sentence}", highlight=False, soft_wrap=True)
+        self._console.print(f"[yellow]note[/]: {escape(sentence)}", highlight=False, soft_wrap=True)

@@ -4,6 +4,8 @@ that runs here.
 
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated
@@ -13,8 +15,9 @@ import typer
 
 import taoray
 from cluster.cli.output import HomeOption, JsonOption, error_console, home_of, print_json
-from cluster.errors import ClusterError, ConfigurationError
-from cluster.job.attempt import INTERRUPTED, Attempt
+from cluster.errors import ClusterError
+from cluster.job.attempt import FAILED, INTERRUPTED, Attempt, explain
+from cluster.job.server import as_dashboard, is_dashboard
 
 NetworkOption = Annotated[str | None, typer.Option("--network", metavar="NAME", help="The network's name.")]
 ClusterOption = Annotated[
@@ -22,19 +25,12 @@ ClusterOption = Annotated[
 ]
 
 
-def is_job_address(address: str | None) -> bool:
-    """Whether an address is that of a job server, not of a Ray to join."""
-    return bool(address) and str(address).startswith(("http://", "https://"))
-
-
 def job_address(told: str | None) -> str | None:
     """The job server that a command means: as told, else `RAY_ADDRESS` where that is one; None: this machine."""
     if told is None:
         inherited = os.environ.get("RAY_ADDRESS")
-        return inherited if is_job_address(inherited) else None
-    if not is_job_address(told):
-        raise ConfigurationError("--address", f"is {told!r}, expected the dashboard's, as http://HOST:8265")
-    return told
+        return inherited if is_dashboard(inherited) else None
+    return as_dashboard(told)
 
 
 def told_home(context: typer.Context, home: Path | None) -> Path | None:
@@ -86,9 +82,8 @@ def _end(attempt: Attempt, last: str, json: bool) -> None:
     """Hand on how a job ended: its document as the last line, its exit code."""
     if json and _is_document(last):
         sys.stdout.write(last.rstrip("\n") + "\n")
-    elif attempt.exit_code and attempt.status != "STOPPED" and attempt.code is None:
-        said = attempt.message.strip().splitlines() or ["it failed"]
-        raise ClusterError(f"{attempt.id}: {said[0]}")
+    elif attempt.status == FAILED and (why := explain(attempt, last)):
+        raise ClusterError(f"{attempt.id}: {why}")
     if attempt.exit_code:
         error_console().print(f"{attempt.id} {attempt.status.lower()}", highlight=False)
         raise typer.Exit(attempt.exit_code)
@@ -115,23 +110,32 @@ def logs(
     home: HomeOption = None,
     network: NetworkOption = None,
     address: ClusterOption = None,
-    follow: Annotated[bool, typer.Option("--follow", help="Go on until the run has ended, or Ctrl-C.")] = False,
+    follow: Annotated[
+        bool, typer.Option("--follow", help="Go on until Ctrl-C, with a job until it has ended.")
+    ] = False,
     last: Annotated[int | None, typer.Option(min=1, help="How many lines; all without it.")] = None,
+    json: JsonOption = False,
 ) -> None:
-    """What a network's run has told: steps, notes and tables of a job, the lines of the log in a home."""
+    """What a network's run tells: the log in its home, or all that a job has printed."""
     server = job_address(address)
-    if server is None:
-        raise ConfigurationError("--address", "expected the dashboard's, as http://HOST:8265")
-    jobs = taoray.Jobs(server)
-    attempt = jobs.named(network)
-    try:
-        if follow:
+    with _detached_quietly():
+        if server is None:
+            for line in taoray.log(home_of(home, network).folder, last=last, follow=follow):
+                _write((msgspec.json.encode(line).decode() if json else line.text()) + "\n")
+            return
+        jobs = taoray.Jobs(server)
+        attempt = jobs.named(network)
+        if follow and not json:
             jobs.follow(attempt, _write)
+            return
+        if follow:
+            attempt = jobs.follow(attempt, lambda text: None)
+        lines = jobs.logs(attempt).splitlines()
+        shown = lines[-last:] if last else lines
+        if json:
+            print_json({"job": attempt.id, "address": jobs.address, **_facts(attempt), "lines": shown})
         else:
-            lines = jobs.logs(attempt).splitlines(keepends=True)
-            _write("".join(lines[-last:] if last else lines))
-    except KeyboardInterrupt:
-        raise typer.Exit(INTERRUPTED) from None
+            _write("".join(f"{line}\n" for line in shown))
 
 
 def stop(
@@ -199,6 +203,15 @@ def _is_document(line: str) -> bool:
         return isinstance(msgspec.json.decode(line), dict | list)
     except msgspec.DecodeError:
         return False
+
+
+@contextmanager
+def _detached_quietly() -> Iterator[None]:
+    """Ctrl-C ends what only looks."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise typer.Exit(INTERRUPTED) from None
 
 
 def _write(text: str) -> None:

@@ -6,11 +6,12 @@ from typing import Annotated
 import typer
 
 import taoray
-from cluster.cli.job import is_job_address, launch_job, told_home
+from cluster.cli.job import launch_job, told_home
 from cluster.cli.output import HomeOption, JsonOption, print_json
 from cluster.cli.progress import Terminal
 from cluster.errors import ConfigurationError
 from cluster.job.attempt import INTERRUPTED
+from cluster.job.server import is_dashboard
 
 LaunchAddress = Annotated[
     str | None,
@@ -31,7 +32,7 @@ def launch(
     json: JsonOption = False,
 ) -> None:
     """Run a network for some further epochs: a new one from its genesis, a known one from its last block."""
-    if address is not None and is_job_address(address):
+    if address is not None and is_dashboard(address):
         place = told_home(context, home)
         launch_job(network, address, epochs=epochs, home=place, overrides=overrides or [], detach=detach, json=json)
         return

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import msgspec
 import typer
 from rich.console import Console
+from rich.markup import escape
 
 from cluster.config import load_network
 from cluster.home import Home, find_home
@@ -30,7 +31,9 @@ def print_json(document: Any) -> None:
 
 def print_error(error: Exception, field: str | None) -> None:
     """One line on standard error and, where the command was asked for JSON, one document on standard output."""
-    Console(stderr=True, soft_wrap=True).print(f"[bold red]error[/]: {' '.join(str(error).split())}", highlight=False)
+    Console(stderr=True, soft_wrap=True).print(
+        f"[bold red]error[/]: {escape(' '.join(str(error).split()))}", highlight=False
+    )
     if "--json" in sys.argv:
         code = getattr(error, "code", None)
         print_json({"error": str(error), "kind": type(error).__name__, "field": field, "code": code})

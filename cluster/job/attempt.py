@@ -11,7 +11,8 @@ from dataclasses import dataclass
 ID = re.compile(r"taoray-(?P<network>[a-z0-9][a-z0-9._-]{0,62})-(?P<number>[1-9][0-9]*)")
 STOPPED = "STOPPED"
 SUCCEEDED = "SUCCEEDED"
-ENDED = (STOPPED, SUCCEEDED, "FAILED")
+FAILED = "FAILED"
+ENDED = (STOPPED, SUCCEEDED, FAILED)
 
 INTERRUPTED = 130
 """The exit code of a run that was told to stop, as shells have it."""
@@ -89,3 +90,17 @@ def launch_command(
     if home:
         command += ["--home", home]
     return [*command, "--json"] if json else command
+
+
+def explain(attempt: Attempt, last_line: str) -> str:
+    """Why a job failed, where its command did not say so itself: Ray could not run it, or the cluster cannot."""
+    missing = re.search(r"No module named '?(\w+)", last_line)
+    if missing and missing[1] in ("cluster", "taoray"):
+        return "the cluster has no taoray: install it there, or launch from a checkout, which sends its own code"
+    if missing:
+        return f"the cluster's Python has no {missing[1]}: install what taoray depends on there"
+    if "python: not found" in last_line:
+        return "the cluster has no `python` on the PATH of its head"
+    if attempt.code is not None:
+        return ""
+    return (attempt.message.strip().splitlines() or ["it failed, and Ray does not say why"])[0]

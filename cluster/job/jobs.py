@@ -9,6 +9,7 @@ import shutil
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from cluster.config import Network, load_network
@@ -16,7 +17,7 @@ from cluster.errors import ClusterError, ConfigurationError, NoAnswer
 from cluster.job.attempt import Attempt, attempt_id, entrypoint, launch_command
 from cluster.job.folder import Sent, packed
 from cluster.job.inside import SENT_BY
-from cluster.job.server import JobServer, Submitted
+from cluster.job.server import JobServer, Submitted, as_dashboard
 from cluster.version import VERSION
 
 STOP_S = 60
@@ -24,6 +25,8 @@ STOP_S = 60
 LOOK_S = 120.0
 """For a command that only looks: its process starts, reads the ledger and prints."""
 POLL_S = 0.5
+PREAMBLE_LINES = 8
+"""Of Ray's own at the most before the line that repeats the command."""
 COLUMNS = 120
 """How wide a job's tables are where the terminal that launches it has no width."""
 
@@ -39,17 +42,20 @@ class Launched:
 
 
 class Jobs:
-    """The networks of a cluster, through the job server behind its dashboard.
+    """The networks of a cluster, through the job server behind its dashboard, which the first call connects to.
 
     Args:
         address: `http://HOST:8265`.
 
-    Raises as `JobServer`.
+    Each call raises as `JobServer`.
     """
 
     def __init__(self, address: str) -> None:
-        self._server = JobServer(address)
-        self.address = self._server.address
+        self.address = as_dashboard(address)
+
+    @cached_property
+    def _server(self) -> JobServer:
+        return JobServer(self.address)
 
     def launch(
         self,
@@ -169,9 +175,9 @@ def check_for_cluster(network: Network, home: str | None) -> None:
 
 
 def without_preamble(printed: str) -> str:
-    """A job's log without the line in which Ray repeats the command."""
-    first, newline, rest = printed.partition("\n")
-    return rest if newline and "Running entrypoint for job" in first else printed
+    """A job's log without what Ray writes before the command's own lines: that it is set up, and the command."""
+    before, entry, rest = printed.partition("Running entrypoint for job ")
+    return rest.partition("\n")[2] if entry and before.count("\n") <= PREAMBLE_LINES else printed
 
 
 def _environment(sent: Sent) -> dict[str, str]:

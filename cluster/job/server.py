@@ -8,6 +8,7 @@ import asyncio
 import logging
 import os
 import queue
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -48,6 +49,18 @@ class Submitted:
     metadata: dict[str, str]
 
 
+def is_dashboard(address: str | None) -> bool:
+    """Whether an address is that of a dashboard, not of a Ray to join."""
+    return address is not None and address.startswith(("http://", "https://"))
+
+
+def as_dashboard(address: str) -> str:
+    """The address of a dashboard. Raises ConfigurationError: it is another kind of address."""
+    if not is_dashboard(address):
+        raise ConfigurationError("--address", f"is {address!r}, expected the dashboard's, as http://HOST:8265")
+    return address.rstrip("/")
+
+
 class JobServer:
     """Ray's job server behind the dashboard of a cluster.
 
@@ -60,11 +73,9 @@ class JobServer:
     """
 
     def __init__(self, address: str) -> None:
-        if not address.startswith(("http://", "https://")):
-            raise ConfigurationError("--address", f"is {address!r}, expected the dashboard's, as http://HOST:8265")
-        self.address = address.rstrip("/")
-        _choose_mode(self.address, _probe(self.address))
-        self._client = self._in_time(self._connect)
+        self.address = as_dashboard(address)
+        mode = _mode(self.address, _probe(self.address))
+        self._client = self._in_time(lambda: self._connect(mode))
 
     def attempts(self) -> list[Attempt]:
         """Every job of a network that this cluster remembers, by network and number."""
@@ -146,8 +157,8 @@ class JobServer:
             raise _Lost(max(skip, seen), error) from error
         return max(skip, seen)
 
-    def _connect(self) -> Any:
-        with _without(_OVERRULES):
+    def _connect(self, mode: str) -> Any:
+        with _environment({"RAY_AUTH_MODE": mode, **dict.fromkeys(_OVERRULES)}):
             from ray.job_submission import JobSubmissionClient  # reads the mode of authentication
 
             logging.getLogger("ray").setLevel(logging.ERROR)
@@ -220,13 +231,16 @@ def _ray_version(answer: requests.Response) -> str | None:
     return None
 
 
-def _choose_mode(address: str, wants_token: bool) -> None:
-    """Ray reads its mode when it is imported. Who asks for no token gets none."""
+def _mode(address: str, wants_token: bool) -> str:
+    """Ray's mode of authentication, which it reads when it is imported: who asks for no token gets none."""
     mode = os.environ.get("RAY_AUTH_MODE")
     if wants_token and mode == "disabled":
         raise ClusterError(f"the cluster at {address} asks for its token, but RAY_AUTH_MODE is disabled here")
-    if mode is None:
-        os.environ["RAY_AUTH_MODE"] = "token" if wants_token else "disabled"
+    if wants_token and mode is None and "ray" in sys.modules:
+        raise ClusterError(
+            f"the cluster at {address} asks for its token: set RAY_AUTH_MODE=token before Ray is imported"
+        )
+    return mode or ("token" if wants_token else "disabled")
 
 
 def _about_token(address: str, refused: bool) -> str:
@@ -240,12 +254,22 @@ def _about_token(address: str, refused: bool) -> str:
 
 
 @contextmanager
-def _without(names: tuple[str, ...]) -> Iterator[None]:
-    kept = {name: os.environ.pop(name) for name in names if name in os.environ}
+def _environment(wanted: dict[str, str | None]) -> Iterator[None]:
+    """Variables as they are wanted, None: unset; afterwards as they were."""
+    before = {name: os.environ.get(name) for name in wanted}
+    _set(wanted)
     try:
         yield
     finally:
-        os.environ.update(kept)
+        _set(before)
+
+
+def _set(values: dict[str, str | None]) -> None:
+    for name, value in values.items():
+        if value is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = value
 
 
 def _attempt(job: Any) -> Attempt:

@@ -86,8 +86,9 @@ class Partition:
         self.nodes.kill(node)
         self.wires.heal(node)
         self.nodes.start(node, self.wires.addresses[node])
+        back = self._final()
         self._tell(f"{node} is back with its old disk")
-        self._wait("two epochs more", lambda: self._final() >= closed + EPOCHS * BLOCKS)
+        self._wait("two epochs more", lambda: self._final() >= back + EPOCHS * BLOCKS)
         return {
             "node": node,
             "held": held,

@@ -5,6 +5,7 @@ last; nothing that is there already is written over, but an epoch's metagraph, w
 cannot be written is told, and never ends a run.
 """
 
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -28,6 +29,8 @@ LAST = "blocks.parquet"
 """It holds the genesis: an export without it is none, and what else is there was left by one that did not end."""
 OTHERS = frozenset({"extrinsics.parquet", "metagraph.parquet"})
 CHUNK_BYTES = 1 << 20
+RETRY_S = 30
+"""How long a bucket may refuse or be silent: an epoch is not held up for longer."""
 
 
 def is_uri(place: Path | str) -> bool:
@@ -36,16 +39,20 @@ def is_uri(place: Path | str) -> bool:
 
 
 class Place:
-    """A place for exports, by its URI. Every method raises StoreError, with the URI in it."""
+    """A place for exports, by its URI. Every method raises StoreError.
+
+    Attributes:
+        uri: as a person is told: without keys and options.
+    """
 
     def __init__(self, uri: str) -> None:
-        self.uri = uri.rstrip("/")
+        self.uri = re.sub(r"//[^/@]*@", "//", uri.partition("?")[0]).rstrip("/")
         try:
-            self._files, self._prefix = fs.FileSystem.from_uri(uri)
+            self._files, self._prefix = fs.FileSystem.from_uri(bounded(uri))
         except (OSError, ValueError, pa.ArrowException) as error:
-            raise StoreError(f"no place for exports at {uri!r}: {_reason(error)}") from None
+            raise StoreError(f"no place for exports at {self.uri!r}: {_reason(error)}") from None
         if not self._prefix.strip("/"):
-            raise StoreError(f"no place for exports at {uri!r}: name a bucket or folder")
+            raise StoreError(f"no place for exports at {self.uri!r}: name a bucket or folder")
 
     def names(self, folder: str = "") -> list[str]:
         """The files in a folder of it, sorted; none where there is no such folder."""
@@ -143,6 +150,13 @@ def _put_metagraph(place: Place, chain: Chain, epoch: int, name: str) -> None:
         path = Path(aside) / name
         pq.write_table(metagraph_table(chain, epoch), path)
         place.put(path, f"metagraph/{name}")
+
+
+def bounded(uri: str) -> str:
+    """The URI, with a limit where pyarrow's own is a quarter of an hour for one call: Google's storage."""
+    if not uri.startswith(("gs://", "gcs://")) or "retry_limit_seconds=" in uri:
+        return uri
+    return f"{uri}{'&' if '?' in uri else '?'}retry_limit_seconds={RETRY_S}"
 
 
 def _reason(error: Exception) -> str:

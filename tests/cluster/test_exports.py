@@ -7,11 +7,11 @@ import pytest
 
 from cluster.archive import export_ledger, import_ledger
 from cluster.config import Storage
-from cluster.exports import LAST, Place, publish_epoch
+from cluster.exports import LAST, RETRY_S, Place, bounded, publish_epoch
 from cluster.home import Home
 from cluster.show import Quiet
 from ledger.errors import StoreError
-from ledger.store.archive import import_chain
+from ledger.store.archive import import_chain, read_export
 from ledger.store.chain import Chain
 from ledger.store.metagraph import metagraph_table
 
@@ -62,13 +62,34 @@ def test_an_export_that_did_not_end_is_none_and_is_made_anew(home: Home, uri: st
         import_ledger(uri, tmp_path / "again")
     assert not (tmp_path / "again").exists()
     export_ledger(home.folder, uri)
-    assert import_ledger(uri, tmp_path / "again").height == 3 * EPOCHS
+    assert len(list(read_export(tmp_path / "bucket" / "market"))) == 3 * EPOCHS + 1
 
 
 @pytest.mark.parametrize("uri", ["s4://bucket/x", "file://", "file:///", "://"])
 def test_what_is_no_place_is_named(home: Home, uri: str) -> None:
-    with pytest.raises(StoreError, match=uri):
+    with pytest.raises(StoreError, match=f"no place for exports at '{uri.rstrip('/')}"):
         export_ledger(home.folder, uri)
+
+
+def test_keys_in_a_uri_are_never_told() -> None:
+    assert Place("s3://name:secret@bucket/prefix/?region=us-east-1&scheme=http").uri == "s3://bucket/prefix"
+    with pytest.raises(StoreError, match="'s3://bucket/prefix': ") as refused:
+        Place("s3://name:secret@bucket/prefix?region=us-east-1&nonsense=1")
+    assert "secret" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("uri", "limit"),
+    [
+        ("gs://anonymous@bucket/x", f"?retry_limit_seconds={RETRY_S}"),
+        ("gs://anonymous@bucket/x?scheme=https", f"&retry_limit_seconds={RETRY_S}"),
+        ("gs://anonymous@bucket/x?retry_limit_seconds=5", ""),
+        ("file:///tmp/x", ""),
+    ],
+)
+def test_no_bucket_is_waited_for_long(uri: str, limit: str) -> None:
+    assert bounded(uri) == uri + limit
+    assert Place(uri).uri == uri.partition("?")[0].replace("anonymous@", "")
 
 
 def test_each_epoch_sends_its_metagraph_and_what_is_missing(home: Home, uri: str, tmp_path: Path) -> None:
@@ -92,7 +113,7 @@ def test_now_and_then_the_whole_ledger_is_sent_once(home: Home, uri: str, tmp_pa
     for _ in range(2):
         publish_epoch(storage, home, EPOCHS, notes)
     assert notes.told == []
-    assert import_ledger(f"{uri}/ledger/epoch={EPOCHS:06d}", tmp_path / "again").height == 3 * EPOCHS
+    assert len(list(read_export(tmp_path / "bucket/market/ledger" / f"epoch={EPOCHS:06d}"))) == 3 * EPOCHS + 1
     publish_epoch(Storage(exports=uri, export_epochs=EPOCHS + 1), home, EPOCHS, notes)
     assert [path.name for path in (tmp_path / "bucket" / "market" / "ledger").iterdir()] == [f"epoch={EPOCHS:06d}"]
 

@@ -79,8 +79,12 @@ class Ground:
             self._told.add(sentence)
 
     def place(self, one: Wanted, node: str = "") -> Place:
-        """Where to start an actor that reserves nothing: on a node, or where Ray finds room for it."""
-        bare = () if one.role in ("keeper", "gateway") else tuple(node.id for node in self.nodes if not node.cpus)
+        """Where to start an actor that reserves nothing: on a node, or where Ray finds room for it. The keeper is on a
+        head that is kept free only where all other nodes are preemptible.
+        """
+        free = tuple(node.id for node in self.nodes if not node.cpus)
+        steady = any(node.cpus and not node.preemptible for node in self.nodes)
+        bare = free if one.role in ("validator", "host") or (one.role == "keeper" and steady) else ()
         return Place(node=node, never=bare, preemptible=one.role != "keeper")
 
     def start_hosts(self, names: Sequence[str], nodes: Mapping[str, str], deadline_s: float) -> dict[str, Handle]:

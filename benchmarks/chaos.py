@@ -14,7 +14,7 @@ signatures itself, and at the end replays the ledger from its genesis.
 What bounds it: processes die here, not machines, so what the kernel holds survives; nodes share a clock and a network.
 The head node holds Ray's own tables and is not killed: Ray ends with it, and the next launch goes on from the disks.
 
-Run: `python benchmarks/chaos.py [--kills 100] [--epochs 50] [--seed 1] [--nodes 3] [--longest 3] [--json]`.
+Run: `python benchmarks/chaos.py [--kills 100] [--epochs 50] [--seed 1] [--nodes 3] [--longest 2] [--json]`.
 """
 
 import argparse
@@ -45,7 +45,7 @@ from benchmarks.record import write_record  # noqa: E402
 from cluster.home import Home  # noqa: E402
 from ledger.store.chain import Chain  # noqa: E402
 
-TOGETHER = 0.3
+TOGETHER = 0.4
 """Chance that a kill does not wait until the network got over the one before."""
 BLOCKS = 3
 """Of an epoch."""
@@ -217,7 +217,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=50)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--nodes", type=int, default=3, help="the head among them, which is not killed")
-    parser.add_argument("--longest", type=float, default=3.0, help="seconds from a block to a kill, at most")
+    parser.add_argument("--longest", type=float, default=2.0, help="seconds from a block to a kill, at most")
     parser.add_argument("--keep", type=Path, help="the folder to run in, which stays; keep its name short")
     parser.add_argument("--json", action="store_true", help="print what was measured alone, and write no record")
     arguments = parser.parse_args()

@@ -26,11 +26,12 @@ OVERRIDES = (
     "deadlines.validator_s=60",
 )
 DRIVER = "driver"
-NODE_LOST, NODE_KEPT, NODE_OLD = "node, disk lost", "node, disk kept", "node, old disk returned"
+NODE, NODE_LOST, NODE_KEPT, NODE_OLD = "node", "node, disk lost", "node, disk kept", "node, old disk returned"
 NODE_KINDS = (NODE_LOST, NODE_KEPT, NODE_OLD)
+"""What becomes of a node's disk; which of them is left to chance."""
 ACTORS = {"host": "Host", "validator": "Validator", "keeper": "Keeper"}
-BAG = (*("host",) * 4, *("validator",) * 3, *("keeper",) * 3, DRIVER, DRIVER)
-"""What is killed, in random order, then again; with nodes, one of each kind of theirs besides."""
+BAG = (*("host",) * 6, *("validator",) * 4, *("keeper",) * 4, DRIVER)
+"""What is killed, in random order, then again; with nodes, two of theirs besides."""
 STOP_S = 60.0
 """How long a driver may take to end its actors."""
 AWAY_S = 12.0
@@ -114,7 +115,7 @@ class Killer:
 
     def kinds(self) -> tuple[str, ...]:
         """The bag of what can be killed here."""
-        return (*BAG, *NODE_KINDS) if len(self._nodes.names) > 1 else BAG
+        return (*BAG, NODE, NODE) if len(self._nodes.names) > 1 else BAG
 
     def kill(self, kind: str) -> str | None:
         """Kill one of a kind; what it was, or None where there is none now."""
@@ -163,4 +164,5 @@ class Killer:
 def plan_kinds(chance: random.Random, kinds: tuple[str, ...]) -> Iterator[str]:
     """What is killed, one after another: the bag in random order, then again."""
     while True:
-        yield from chance.sample(kinds, len(kinds))
+        for kind in chance.sample(kinds, len(kinds)):
+            yield chance.choice(NODE_KINDS) if kind == NODE else kind

@@ -291,8 +291,14 @@ class Keeper:
         return mandate
 
     def add_votes(self, height: int, votes: list[Vote]) -> Standing:
-        """Store the validators' signatures on a block, and say whether it is final."""
+        """Store the validators' signatures on a block, and say whether it is final.
+
+        Raises:
+            Refusal: they are not for a block of this ledger.
+        """
         self._require_awake()
+        if height > self._chain.head.height:
+            raise Refusal("bad_vote", f"this ledger has no block {height}; its head is {self._chain.head.height}")
         self._chain.add_votes(height, votes)
         stored, entitled = self._chain.votes(height), self._chain.finality_set(height)
         return Standing(final=is_final(stored, entitled), missing=tuple(missing(stored, entitled)))

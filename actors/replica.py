@@ -1,18 +1,21 @@
 """A validator's replica of the ledger, and what binds the validator, which outlives the replica's disk.
 
 Invariants: what is signed or promised is on disk before it is told, on the replica's and, where that is a node's own,
-as an oath in the home; a validator that cannot know what it signed before signs nothing.
+as an oath in the home, a vote there first; of two processes of one validator, as on both sides of a cut network, the
+later one signs alone; a validator that cannot know what it signed before signs nothing.
 """
 
+import fcntl
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
 
 from actors.disk import WRITER_WAIT_S, Disk, open_here
 from ledger.blocks import Block
-from ledger.errors import Refusal, StoreError
+from ledger.errors import NotWriter, Refusal, StoreError
 from ledger.genesis import Genesis
 from ledger.keys import Keypair
 from ledger.store.chain import Chain
@@ -38,8 +41,8 @@ class Replica:
         self, name: str, folder: Path, genesis: Genesis, keypair: Keypair, *, disk: Disk | None, voted: bool
     ) -> None:
         self._name, self._keypair, self._oath_path = name, keypair, folder / OATH
-        self._told = read_oath(self._oath_path)
-        bound = self._told
+        self._turn = 0
+        bound = read_oath(self._oath_path)
         if disk is not None and bound is None and (folder / REPLICA).exists():
             with Chain.open(folder / REPLICA) as before:
                 bound = current_oath(before, keypair.public)
@@ -54,7 +57,11 @@ class Replica:
             self.chain = Chain.create(folder / REPLICA, genesis)
         if bound is not None:
             bind(self.chain, bound)
-        self._keep()
+        if self._apart and not self._forgot:
+            with self._held_oath() as written:
+                self._turn = 1 + (0 if written is None else written.turn)
+                self._told = current_oath(self.chain, keypair.public, turn=self._turn)
+                write_oath(self._oath_path, self._told)
 
     def known(self) -> Known:
         """What the replica has, and the last vote."""
@@ -65,15 +72,15 @@ class Replica:
         if self._forgot:
             absorb(self.chain, blocks, votes, mandate)
         self._require_oath()
-        signed = follow(self.chain, blocks, votes, mandate, self._keypair)
-        self._keep()
+        signed = follow(self.chain, blocks, votes, mandate, self._keypair, self._swear)
+        self._swear()
         return signed
 
     def promise(self, term: int) -> Pledge:
         """Promise not to sign for lower terms. Refusal `no_oath` where it may have voted before."""
         self._require_oath()
         pledge = promise(self.chain, term, self._keypair)
-        self._keep()
+        self._swear()
         return pledge
 
     def blocks(self, first: int, last: int | None = None) -> list[Block]:
@@ -88,14 +95,28 @@ class Replica:
         """Give the database back."""
         self.chain.close()
 
-    def _keep(self) -> None:
-        """Bring the oath in the home up to the replica's."""
-        if not self._apart or self._forgot:
+    def _swear(self, vote: Vote | None = None) -> None:
+        """Bring the oath in the home up to the replica's, and to a vote that is about to be given."""
+        if not self._apart:
             return
-        oath = current_oath(self.chain, self._keypair.public)
-        if oath != self._told:
+        oath = current_oath(self.chain, self._keypair.public, vote, turn=self._turn)
+        if oath == self._told:
+            return
+        with self._held_oath() as written:
+            if written is None or written.turn != self._turn:
+                raise NotWriter(f"another process signs for {self._name} by now; this one ({os.getpid()}) does not")
             write_oath(self._oath_path, oath)
-            self._told = oath
+        self._told = oath
+
+    @contextmanager
+    def _held_oath(self) -> Iterator[Oath | None]:
+        """The oath as it is in the home, held against other processes of this validator."""
+        lock = os.open(self._oath_path.with_name(OATH + ".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield read_oath(self._oath_path)
+        finally:
+            os.close(lock)
 
     def _require_oath(self) -> None:
         if self._forgot:

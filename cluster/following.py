@@ -15,7 +15,7 @@ from ledger.errors import Refusal
 from ledger.genesis import Genesis
 from ledger.store.chain import Chain
 from ledger.store.mempool import Mempool
-from ledger.store.metagraph import write_metagraphs
+from ledger.store.metagraph import metagraph_path, write_metagraphs
 from ledger.store.pruning import prune_old
 from ledger.store.replica import Known, absorb, known, votes_between
 from ledger.trust.finality import Vote
@@ -29,8 +29,14 @@ class Follower:
         self._chain = Chain.open(home.chain, write=True)
         self._mempool = Mempool(home.mempool, genesis.hash, max_bytes=genesis.parameters.max_extrinsic_bytes)
         self._handed = 0
-        # A driver that was killed may have kept a block and not yet cleared the queue.
-        self._mempool.remove_included(self._chain.block(self._chain.head.height))
+        head = self._chain.block(self._chain.head.height)
+        if self._chain.is_final(head.height):
+            # A driver that was killed may have kept a block and not yet cleared the queue.
+            self._mempool.remove_included(head)
+        else:
+            # Of a time when the keeper's ledger was the home's: it may have to give way.
+            self.queue(head.extrinsics)
+            metagraph_path(home.chain, head.header.epoch).unlink(missing_ok=True)
 
     def known(self) -> Known:
         """What the replica has."""

@@ -6,14 +6,13 @@ Invariants: written inside the caller's transaction; a head can be taken back on
 
 import msgspec
 
-from ledger.blocks import Block, Header
+from ledger.blocks import Block, Header, decode_block, encode_block
 from ledger.errors import DamagedLedger
 from ledger.state import State
 from ledger.store.database import Database, as_bytes
-from ledger.trust.finality import Vote, decode_vote
+from ledger.trust.finality import Vote, decode_vote, encode_vote
 from ledger.trust.terms import Mandate
 
-_BOUND = msgspec.msgpack.Decoder(tuple[Vote, Block])
 _OLD_ROWS = msgspec.msgpack.Decoder(list[tuple[bytes, bytes | None]])
 
 
@@ -45,27 +44,32 @@ def read_last_vote(database: Database, hotkey: bytes, height: int) -> Vote | Non
     """The vote of a key on the highest block that it voted on, here or on a disk that is lost; that is also its
     latest.
     """
-    own, bound = _read_own_vote(database, hotkey, height), read_bound(database, height)
-    elsewhere = None if bound is None or bound[0].hotkey != hotkey else bound[0]
-    votes = [vote for vote in (own, elsewhere) if vote is not None]
+    found = (_read_own_vote(database, hotkey, height), _read_bound_vote(database, height))
+    votes = [vote for vote in found if vote is not None and vote.hotkey == hotkey]
     return max(votes, key=lambda vote: (vote.term, vote.height), default=None)
 
 
-def read_bound(database: Database, height: int) -> tuple[Vote, Block] | None:
-    """The last vote that was given on another disk, with its block; None where nothing is known of one."""
-    rows = database.query("SELECT value FROM meta WHERE name = ?", (b"bound",), height=height)
-    if not rows:
-        return None
+def read_bound_block(database: Database, height: int) -> Block | None:
+    """The block of the last vote that was given on another disk; None where nothing is known of one."""
+    rows = database.query("SELECT value FROM meta WHERE name = ?", (b"bound block",), height=height)
     try:
-        return _BOUND.decode(as_bytes(rows[0][0], height, "the vote given elsewhere"))
+        return decode_block(as_bytes(rows[0][0], height, "the block signed elsewhere")) if rows else None
     except ValueError as error:
-        raise DamagedLedger(height, f"the vote given elsewhere can't be read: {error}") from None
+        raise DamagedLedger(height, f"the block signed elsewhere can't be read: {error}") from None
 
 
 def write_bound(database: Database, vote: Vote, block: Block) -> None:
     """Keep a vote that was given on another disk, and its block, which need not be in this chain."""
-    encoded = msgspec.msgpack.encode((vote, block))
-    database.query("INSERT OR REPLACE INTO meta VALUES (?, ?)", (b"bound", encoded))
+    for name, value in ((b"bound", encode_vote(vote)), (b"bound block", encode_block(block))):
+        database.query("INSERT OR REPLACE INTO meta VALUES (?, ?)", (name, value))
+
+
+def _read_bound_vote(database: Database, height: int) -> Vote | None:
+    rows = database.query("SELECT value FROM meta WHERE name = ?", (b"bound",), height=height)
+    try:
+        return decode_vote(as_bytes(rows[0][0], height, "the vote given elsewhere")) if rows else None
+    except ValueError as error:
+        raise DamagedLedger(height, f"the vote given elsewhere can't be read: {error}") from None
 
 
 def _read_own_vote(database: Database, hotkey: bytes, height: int) -> Vote | None:

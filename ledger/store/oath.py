@@ -9,7 +9,7 @@ from msgspec import Struct
 from ledger.blocks import Block
 from ledger.errors import DamagedLedger
 from ledger.store.chain import Chain
-from ledger.store.leading import read_bound, write_bound, write_mandate
+from ledger.store.leading import read_bound_block, write_bound, write_mandate
 from ledger.trust.finality import Vote
 from ledger.trust.terms import Mandate
 from ledger.units import Natural
@@ -19,9 +19,10 @@ class Oath(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The term that a validator promised or follows, that term's mandate, its last vote, and the block voted on.
 
     `shown` is the mandate of the vote's term, where it has one: it shows why the vote is of a later term than the
-    block.
+    block. `turn` counts the processes that signed for the validator: only the last may go on.
     """
 
+    turn: Natural = 0
     term: Natural
     mandate: Mandate | None
     last: Vote | None
@@ -29,11 +30,12 @@ class Oath(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     shown: Mandate | None
 
 
-def current_oath(chain: Chain, hotkey: bytes) -> Oath:
-    """What binds a key that signs blocks of this chain."""
+def current_oath(chain: Chain, hotkey: bytes, vote: Vote | None = None, *, turn: int = 0) -> Oath:
+    """What binds a key that signs blocks of this chain, with a vote for its head that is about to be given."""
     signer = chain.signer(hotkey)
-    last = signer.last
+    last = signer.last if vote is None else vote
     return Oath(
+        turn=turn,
         term=signer.term,
         mandate=signer.mandate,
         last=last,
@@ -58,10 +60,10 @@ def voted_block(chain: Chain, vote: Vote) -> Block:
     """The block that a key of this chain voted on last, from the chain or from its oath."""
     if vote.height <= chain.head.height and chain.header(vote.height).hash == vote.block_hash:
         return chain.block(vote.height)
-    bound = read_bound(chain.database, chain.head.height)
-    if bound is None or bound[1].hash != vote.block_hash:
+    block = read_bound_block(chain.database, chain.head.height)
+    if block is None or block.hash != vote.block_hash:
         raise DamagedLedger(vote.height, "the block of the last vote is gone")
-    return bound[1]
+    return block
 
 
 def _is_later(vote: Vote, held: Vote | None) -> bool:

@@ -4,7 +4,7 @@ Invariants: what is signed or promised is on disk before it is returned; a head 
 that is, or to one that a mandate goes on with, and to nothing else; who leads has the mandate on disk first.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from msgspec import Struct
 
@@ -107,13 +107,19 @@ def absorb(chain: Chain, blocks: Iterable[Block], votes: Sequence[Vote], mandate
 
 
 def follow(
-    chain: Chain, blocks: Iterable[Block], votes: Sequence[Vote], mandate: Mandate | None, keypair: Keypair
+    chain: Chain,
+    blocks: Iterable[Block],
+    votes: Sequence[Vote],
+    mandate: Mandate | None,
+    keypair: Keypair,
+    swear: Callable[[Vote], None] = lambda vote: None,
 ) -> list[Vote]:
     """Absorb the blocks, and sign the head where the key is in the finality set.
 
     Args:
         votes: those that made blocks final, of these or held ones; a block is signed only if its parent is final.
         mandate: what the keeper leads with; None in term 0.
+        swear: keeps a vote elsewhere too, before the chain does; what it raises leaves the vote ungiven.
 
     Raises:
         Refusal: a block does not follow, or may not be signed.
@@ -135,6 +141,7 @@ def follow(
             return [] if last is None or last.block_hash != chain.head_hash else [last]
         raise
     vote = sign_vote(head, keypair, chain.genesis_hash, term=signer.term)
+    swear(vote)
     chain.add_votes(head.height, [vote])
     return [vote]
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 import actors.replica
 from cluster.errors import NoAnswer
 from cluster.sealing import bring_up, make_final, seal_final
-from ledger.errors import NotLeading, Refusal, StoreError
+from ledger.errors import NotLeading, NotWriter, Refusal, StoreError
 from ledger.store.chain import Chain
 from tests.cluster.ledger_world import KINDS, NAMES, Lost, World
 
@@ -201,6 +201,30 @@ def test_what_was_not_kept_was_not_told(world: World, monkeypatch: pytest.Monkey
     assert world.replicas["vera"].known().term == proposal.term, "neither the vote nor the promise was told"
     assert world.replicas["vera"].known().last.height == 3
     seal_final(world.leading, "open", 2)
+
+
+def test_of_two_processes_of_a_validator_the_later_one_signs(world: World) -> None:
+    world.run_epoch()
+    first = world.replicas["vera"]
+    assert first is not None
+    world.nodes["vera"] += 1
+    world.replicas["vera"] = world.make_replica("vera")
+    world.give()
+    world.leading.ask("seal", "open", 2)
+    proposal = world.leading.ask("proposal")
+    with pytest.raises(NotWriter, match="another process signs for vera"):
+        first.follow(list(proposal.blocks), proposal.votes, proposal.mandate)
+    assert first.chain.votes(4) == [], "what is not told is not on its disk either"
+    with pytest.raises(NotWriter):
+        first.promise(99)
+    assert make_final(world.leading, 4)
+    assert world.replicas["vera"].known().last.height == 4
+    assert world.replicas["vera"].known().term == proposal.term
+    first.close()
+    world.bring_back("vera", first.chain.path.parents[2])
+    for kind in KINDS[1:]:
+        seal_final(world.leading, kind, 2)
+    world.check(epochs=2)
 
 
 def test_who_voted_and_has_neither_replica_nor_oath_signs_nothing(world: World) -> None:

@@ -28,6 +28,7 @@ from ledger.store.metagraph import metagraph_path, metagraph_table
 LAST = "blocks.parquet"
 """It holds the genesis: an export without it is none, and what else is there was left by one that did not end."""
 OTHERS = frozenset({"extrinsics.parquet", "metagraph.parquet"})
+LEDGERS, EPOCH = "ledger", "epoch="
 CHUNK_BYTES = 1 << 20
 RETRY_S = 30
 """How long a bucket may refuse or be silent: an epoch is not held up for longer."""
@@ -54,11 +55,11 @@ class Place:
         if not self._prefix.strip("/"):
             raise StoreError(f"no place for exports at {self.uri!r}: name a bucket or folder")
 
-    def names(self, folder: str = "") -> list[str]:
-        """The files in a folder of it, sorted; none where there is no such folder."""
+    def names(self, folder: str = "", kind: fs.FileType = fs.FileType.File) -> list[str]:
+        """The files in a folder of it, or its folders, sorted; none where there is no such folder."""
         with self._told("read"):
             found = self._files.get_file_info(fs.FileSelector(self._at(folder), allow_not_found=True))
-            return sorted(info.base_name for info in found if info.type == fs.FileType.File)
+            return sorted(info.base_name for info in found if info.type == kind)
 
     def put(self, source: Path, name: str) -> None:
         """Write a file, in the place of what is there under that name."""
@@ -137,12 +138,18 @@ def publish_epoch(storage: Storage, home: Home, epoch: int, show: Progress) -> N
                 name = metagraph_path(chain.path, closed).name
                 if name not in there or closed == epoch:
                     _put_metagraph(place, chain, closed, name)
-            if storage.export_epochs and epoch % storage.export_epochs == 0:
-                folder = f"ledger/epoch={epoch:06d}"
-                if LAST not in place.names(folder):
-                    send_export(chain, storage.exports, folder)
+            every = storage.export_epochs
+            if every and epoch // every > _last_ledger(place) // every:
+                send_export(chain, storage.exports, f"{LEDGERS}/{EPOCH}{epoch:06d}")
     except (ClusterError, LedgerError, OSError) as error:
         show.note(f"epoch {epoch} was not exported: {error}")
+
+
+def _last_ledger(place: Place) -> int:
+    """The epoch of the newest whole ledger in a place; 0 where there is none."""
+    folders = place.names(LEDGERS, fs.FileType.Directory)
+    whole = (name for name in reversed(folders) if name.startswith(EPOCH) and LAST in place.names(f"{LEDGERS}/{name}"))
+    return int(next(whole, f"{EPOCH}0").removeprefix(EPOCH))
 
 
 def _put_metagraph(place: Place, chain: Chain, epoch: int, name: str) -> None:

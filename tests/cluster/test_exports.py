@@ -109,13 +109,20 @@ def test_each_epoch_sends_its_metagraph_and_what_is_missing(home: Home, uri: str
 
 
 def test_now_and_then_the_whole_ledger_is_sent_once(home: Home, uri: str, tmp_path: Path) -> None:
-    notes, storage = Notes(), Storage(exports=uri, export_epochs=EPOCHS)
-    for _ in range(2):
-        publish_epoch(storage, home, EPOCHS, notes)
+    notes, sent = Notes(), tmp_path / "bucket" / "market" / "ledger"
+
+    def publish(epoch: int, every: int) -> list[str]:
+        publish_epoch(Storage(exports=uri, export_epochs=every), home, epoch, notes)
+        return sorted(path.name for path in sent.glob("*"))
+
+    assert publish(EPOCHS, EPOCHS + 1) == []
+    assert publish(3, 2) == ["epoch=000003"], "epoch 2 was missed"
+    assert publish(3, 2) == ["epoch=000003"]
+    assert publish(4, 2) == ["epoch=000003", "epoch=000004"]
+    (sent / "epoch=000004" / LAST).unlink()
+    assert publish(5, 2) == ["epoch=000003", "epoch=000004", "epoch=000005"], "what did not end counts for nothing"
+    assert len(list(read_export(sent / "epoch=000005"))) == 3 * EPOCHS + 1
     assert notes.told == []
-    assert len(list(read_export(tmp_path / "bucket/market/ledger" / f"epoch={EPOCHS:06d}"))) == 3 * EPOCHS + 1
-    publish_epoch(Storage(exports=uri, export_epochs=EPOCHS + 1), home, EPOCHS, notes)
-    assert [path.name for path in (tmp_path / "bucket" / "market" / "ledger").iterdir()] == [f"epoch={EPOCHS:06d}"]
 
 
 def test_a_place_that_refuses_is_told_and_ends_nothing(home: Home, tmp_path: Path) -> None:

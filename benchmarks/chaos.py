@@ -76,10 +76,13 @@ class Chaos:
         self.tally = Tally()
         self._nodes, self._chance, self._longest_s = nodes, chance, longest_s
 
-    def go(self, kills: int, epochs: int, kinds: tuple[str, ...]) -> None:
-        """Kill until there were so many kills and so many epochs are closed."""
-        plan = plan_kinds(self._chance, kinds)
+    def go(self, kills: int, epochs: int, kinds: tuple[str, ...], minutes: float) -> None:
+        """Kill until there were so many kills and so many epochs are closed, or the time is over."""
+        plan, end = plan_kinds(self._chance, kinds), time.monotonic() + 60 * minutes
         while self._watch() < BLOCKS * epochs or self.tally.kills.total() < kills:
+            if time.monotonic() > end:
+                self.tell(f"{minutes:g} minutes are over")
+                break
             self.drive()
             if self.tally.kills.total() >= kills:
                 self._look_for(1.0)
@@ -88,7 +91,6 @@ class Chaos:
                 self.wait_for_block()
             self._look_for(self._chance.uniform(0, self._longest_s))
             self.kill(next(plan))
-        self.finish()
 
     def wait_for_block(self) -> None:
         """Launch where nothing runs, and wait for one more final block."""
@@ -196,18 +198,18 @@ def databases(nodes: Nodes, home: Home) -> list[Path]:
     )
 
 
-def run(folder: Path, *, kills: int, epochs: int, seed: int, workers: int, longest_s: float) -> dict[str, Any]:
+def run(folder: Path, arguments: argparse.Namespace) -> dict[str, Any]:
     """Kill so often through so many epochs, and check all."""
-    chance = random.Random(seed)
+    chance = random.Random(arguments.seed)
     began = time.monotonic()
-    with running(Nodes(folder), [f"node-{index}" for index in range(1, workers)]) as nodes:
-        chaos = Chaos(nodes, chance, longest_s=longest_s)
-        kinds = chaos.killer.kinds()
+    with running(Nodes(folder), [f"node-{index}" for index in range(1, arguments.nodes)]) as nodes:
+        chaos = Chaos(nodes, chance, longest_s=arguments.longest)
         try:
-            chaos.go(kills, epochs, kinds)
+            chaos.go(arguments.kills, arguments.epochs, chaos.killer.kinds(), arguments.minutes)
+            chaos.finish()
         finally:
             chaos.launch.stop()
-        return {"seconds": round(time.monotonic() - began), "nodes": workers, **chaos.findings()}
+        return {"seconds": round(time.monotonic() - began), **chaos.findings()}
 
 
 def main() -> None:
@@ -218,21 +220,17 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--nodes", type=int, default=3, help="the head among them, which is not killed")
     parser.add_argument("--longest", type=float, default=2.0, help="seconds from a block to a kill, at most")
+    parser.add_argument("--minutes", type=float, default=600.0, help="after which no more is killed")
     parser.add_argument("--keep", type=Path, help="the folder to run in, which stays; keep its name short")
     parser.add_argument("--json", action="store_true", help="print what was measured alone, and write no record")
     arguments = parser.parse_args()
     folder = arguments.keep or Path(tempfile.mkdtemp(prefix="chaos-", dir="/tmp"))
     folder.mkdir(parents=True, exist_ok=True)
-    configuration = {name: getattr(arguments, name) for name in ("kills", "epochs", "seed", "nodes", "longest")}
+    configuration = {
+        name: getattr(arguments, name) for name in ("kills", "epochs", "seed", "nodes", "longest", "minutes")
+    }
     try:
-        measured = run(
-            folder,
-            kills=arguments.kills,
-            epochs=arguments.epochs,
-            seed=arguments.seed,
-            workers=arguments.nodes,
-            longest_s=arguments.longest,
-        )
+        measured = run(folder, arguments)
     finally:
         if arguments.keep is None:
             shutil.rmtree(folder, ignore_errors=True)

@@ -77,8 +77,9 @@ class Nodes:
         return self.folder / "disks" / name
 
     def start(self, name: str, ip: str = "127.0.0.1") -> None:
-        """Start a node; it joins the head, or is it. Returns when `ray start` says that it runs. Ray gives a raylet 30 s
-        to come up, which a busy machine may take longer for: it is started again, as a service would.
+        """Start a node; it joins the head, or is it. Returns when `ray start` says that it runs.
+
+        Ray gives a raylet 30 s to come up. A busy machine may need more: it is started again, as a service would.
         """
         self.disk(name).mkdir(parents=True, exist_ok=True)
         self._addresses[name] = ip

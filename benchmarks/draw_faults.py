@@ -36,7 +36,10 @@ def chaos_lines(record: dict[str, Any]) -> list[tuple[str, str]]:
     """What was killed, and what came of it."""
     found = record["measured"]
     return [
-        (f"seed {record['configuration']['seed']}, {found['nodes']} nodes", f"{found['seconds'] / 60:.0f} min"),
+        (
+            f"seed {record['configuration']['seed']}, {record['configuration']['nodes']} nodes",
+            f"{found['seconds'] / 60:.0f} min",
+        ),
         ("---", "---:"),
         *((f"kills of: {kind}", str(count)) for kind, count in found["kills_by_kind"].items()),
         ("**kills**", f"**{found['kills']}**"),

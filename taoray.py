@@ -26,6 +26,7 @@ from cluster.job.attempt import Attempt
 from cluster.job.inside import check_sender
 from cluster.job.jobs import Jobs, Launched
 from cluster.lease import Holder
+from cluster.observe.doctor.check import Check
 from cluster.observe.log import LogLine, read_log
 from cluster.place.token import guard_ray
 from cluster.report import EpochRecord, MemberRecord, NeuronRecord, RoundRecord, RunReport
@@ -50,6 +51,7 @@ __version__ = VERSION
 __all__ = [
     "Attempt",
     "Audited",
+    "Check",
     "ClusterError",
     "CohortStanding",
     "ConfigurationError",
@@ -87,6 +89,7 @@ __all__ = [
     "check_disclosure",
     "check_proof",
     "disclose",
+    "doctor",
     "epochs",
     "evaluate",
     "export_ledger",
@@ -321,6 +324,24 @@ def bench(
     from cluster.bench.run import run_bench  # brings Ray and torch, which reading a ledger does not need
 
     return run_bench(work, model, settings, show=show or Quiet(), trace=Path(trace) if trace else None)
+
+
+def doctor(
+    network: Network | Path | str | None = None, *, home: Path | str | None = None, address: str | None = None
+) -> Iterator[Check]:
+    """Check whether a network can run here: versions, GPUs, ports, storage, clock, token, home, and a cluster's nodes.
+
+    Args:
+        network: what is to run; None: what ran last in the home, else the default network.
+        address: of a Ray cluster to join, whose nodes are asked too.
+
+    Raises ConfigurationError where the network's file is wrong; what a check meets is what it says.
+    """
+    guard_ray(address)
+    from cluster.observe.doctor.examine import examine
+
+    told = network if isinstance(network, Network | None) else load_network(Path(network))
+    yield from examine(told, Path(home) if home else None, address)
 
 
 def _place(home: Path | str | None) -> Home:

@@ -15,7 +15,7 @@ from typing import Annotated
 import typer
 
 from actors.errors import EndpointRefused
-from cluster.cli import bench, evaluate, job, ledger, look, network, serve, submit, wallet
+from cluster.cli import bench, doctor, evaluate, job, ledger, look, network, serve, submit, wallet
 from cluster.cli.output import print_error
 from cluster.errors import ClusterError, ConfigurationError
 from ledger.errors import LedgerError
@@ -37,6 +37,7 @@ app.command("status")(look.status)
 app.command("logs")(job.logs)
 app.command("stop")(job.stop)
 app.command("metagraph")(look.metagraph)
+app.command("doctor")(doctor.doctor)
 app.add_typer(ledger.app, name="ledger")
 app.add_typer(wallet.app, name="wallet")
 

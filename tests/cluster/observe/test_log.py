@@ -119,7 +119,8 @@ def test_what_cannot_be_written_is_said_and_raises_nothing(tmp_path: Path) -> No
     assert "cannot be written" in file.failure
 
 
-def test_who_follows_reads_on_through_a_new_file(home: Home) -> None:
+def test_who_follows_reads_on_through_a_new_file(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cluster.observe.log.POLL_S", 0.01)
     file = LogFile(home.log, most_bytes=1000)
     file.write(line("first"))
     heard: list[str] = []

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from cluster.config import Network, load_network
 from cluster.errors import ClusterError, ConfigurationError, NoAnswer
-from cluster.job.attempt import Attempt, attempt_id, entrypoint, launch_command
+from cluster.job.attempt import ENDED, SUCCEEDED, Attempt, attempt_id, entrypoint, launch_command
 from cluster.job.folder import Sent, packed
 from cluster.job.inside import SENT_BY
 from cluster.job.server import JobServer, Submitted, as_dashboard
@@ -145,7 +145,7 @@ class Jobs:
         with packed(None) as sent:
             self._server.submit(Submitted(name, entrypoint(command), str(sent.folder), _environment(sent), {}))
         end = time.monotonic() + LOOK_S
-        while (state := self._server.status(name))[0] not in ("SUCCEEDED", "FAILED", "STOPPED"):
+        while (state := self._server.status(name))[0] not in ENDED:
             if time.monotonic() > end:
                 self._server.stop(name)
                 raise NoAnswer(f"{self.address} did not run `taoray {' '.join(command)}` within {LOOK_S:.0f} s")
@@ -153,7 +153,7 @@ class Jobs:
         printed = self._server.logs(name)
         self._server.forget(name)
         code = state[1]
-        return (0 if state[0] == "SUCCEEDED" else code or 1), without_preamble(printed)
+        return (0 if state[0] == SUCCEEDED else code or 1), without_preamble(printed)
 
     def _wait(self, submission_id: str, deadline_s: float) -> Attempt:
         end = time.monotonic() + deadline_s

@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 import requests
 
 from cluster.errors import ClusterError, ConfigurationError, NoAnswer
-from cluster.job.attempt import Attempt, parse_id
+from cluster.job.attempt import ENDED, Attempt, parse_id
 
 CONNECT_S = 10.0
 """For the first answer, which the head gives at once."""
@@ -30,6 +30,8 @@ SEND_S = 300.0
 LOST_S = 60.0
 """How long a log is asked for again after its connection was lost: a dashboard restarts in less."""
 AGAIN_S = 1.0
+MOST_SAID = 400
+"""Characters of what Ray says of an error: it sends whole traces."""
 LEAST_RAY = (2, 60)
 
 _OVERRULES = ("RAY_ADDRESS", "RAY_API_SERVER_ADDRESS")
@@ -128,20 +130,25 @@ class JobServer:
         A lost connection is made again, and nothing is told twice. Raises NoAnswer where that takes too long.
         """
         told = 0
-        lost_at: float | None = None
+        silent_since: float | None = None
         while True:
-            error: BaseException | None = None
-            seen = told
+            lost = False
             try:
-                seen = asyncio.run(self._tail(submission_id, told, tell))
-            except _Lost as lost:
-                seen, error = lost.told, lost.reason
-            if error is None and self.status(submission_id)[0] in ("SUCCEEDED", "FAILED", "STOPPED"):
-                return
-            lost_at = time.monotonic() if lost_at is None or seen > told else lost_at
-            told = seen
-            if time.monotonic() - lost_at > LOST_S:
-                raise NoAnswer(f"the log of {submission_id} at {self.address} ended, and the job may go on: {error}")
+                told = asyncio.run(self._tail(submission_id, told, tell))
+            except _Lost as error:
+                told, lost = error.told, True
+            try:
+                ended = self.status(submission_id)[0] in ENDED
+            except NoAnswer:
+                ended, lost = False, True
+            else:
+                if ended and not lost:
+                    return
+                silent_since = None if not ended else silent_since
+            if lost and (silent_since := silent_since or time.monotonic()) + LOST_S < time.monotonic():
+                raise NoAnswer(
+                    f"the log of {submission_id} at {self.address} cannot be read any more; the job may go on"
+                )
             time.sleep(AGAIN_S)
 
     async def _tail(self, submission_id: str, skip: int, tell: Callable[[str], None]) -> int:
@@ -154,7 +161,7 @@ class JobServer:
                 if fresh:
                     tell(fresh)
         except Exception as error:  # aiohttp's, the system's or Ray's: a connection that ends is made again
-            raise _Lost(max(skip, seen), error) from error
+            raise _Lost(max(skip, seen)) from error
         return max(skip, seen)
 
     def _connect(self, mode: str) -> Any:
@@ -193,15 +200,14 @@ class JobServer:
         if isinstance(error, ClusterError):
             return error
         if isinstance(error, OSError):  # the connection's own, and those of requests
-            return NoAnswer(f"the job server at {self.address} cannot be reached any more")
-        return ClusterError(f"the job server at {self.address}: {text[:400]}")
+            return NoAnswer(f"the job server at {self.address} did not answer: {text[:MOST_SAID]}")
+        return ClusterError(f"the job server at {self.address}: {text[:MOST_SAID]}")
 
 
 class _Lost(Exception):
-    def __init__(self, told: int, reason: BaseException) -> None:
-        super().__init__(told, reason)
+    def __init__(self, told: int) -> None:
+        super().__init__(told)
         self.told = told
-        self.reason = reason
 
 
 def _probe(address: str) -> bool:

@@ -91,7 +91,7 @@ def test_each_call_has_a_deadline_and_each_error_a_sentence() -> None:
     with pytest.raises(NoAnswer, match="head:8265 did not answer"):
         silent._in_time(lambda: time.sleep(5), 0.05)
     for error, words in (
-        (ConnectionResetError("reset by peer"), "cannot be reached any more"),
+        (ConnectionResetError("reset by peer"), "did not answer: reset by peer"),
         (RuntimeError("Request failed\nwith status code 500"), "Request failed with status code 500"),
         (NoAnswer("said"), "said"),
     ):
@@ -122,6 +122,12 @@ def test_a_log_whose_connection_is_lost_is_told_once(monkeypatch: pytest.MonkeyP
     following.follow("taoray-a-1", told.append)
     assert "".join(told) == "one\ntwo\nthree\n"
     monkeypatch.setattr(server_module, "LOST_S", 0.05)
+
+    def away(name: str) -> tuple[str, int | None]:
+        raise NoAnswer("away")
+
+    monkeypatch.setattr(following, "status", away)
     parts += [[OSError("lost")] for _ in range(50)]
     with pytest.raises(NoAnswer, match="taoray-a-1"):
         following.follow("taoray-a-1", told.append)
+    assert parts, "it gave up before it had asked fifty times"

@@ -89,6 +89,8 @@ class Pool:
         flight = _Flight(dispatcher, self._handle, send, task_deadline_s, self._down, self._hosts)
         end = time.monotonic() + deadline_s
         while not dispatcher.done:
+            if dispatcher.suspects:
+                flight.start_quarantine()
             with flight.spans.taken("send"):
                 while (ask := dispatcher.next_ask()) is not None:
                     flight.send(ask)
@@ -242,6 +244,13 @@ class _Flight:
             self._due[ask.host] = time.monotonic() + self._task_deadline_s
             self.landed[ask.task] = (receipt, payload)
             self._dispatcher.answered(ask)
+
+    def start_quarantine(self) -> None:
+        """Start it where it does not run yet; a call to one that is still being placed would be lost with its node."""
+        if QUARANTINE not in self._hosts:
+            self._handle(QUARANTINE)
+            self._dispatcher.crashed(QUARANTINE)
+            self._ping(QUARANTINE)
 
     def _doubt_quarantine(self) -> None:
         """Where a host went, the quarantine may have gone too, with their node: an idle one is pinged before it is

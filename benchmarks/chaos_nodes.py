@@ -40,9 +40,14 @@ so a node that is only busy is not meant."""
 class Nodes:
     """A head and workers. `folder` holds their disks and Ray's own files; keep it short, sockets lie below it."""
 
-    def __init__(self, folder: Path, *, within: dict[str, Sequence[str]] | None = None) -> None:
-        """`within`: by node, what its command line begins with, such as entering a network namespace."""
+    def __init__(
+        self, folder: Path, *, within: dict[str, Sequence[str]] | None = None, free_head: bool = False
+    ) -> None:
+        """`within`: by node, what its command line begins with, such as entering a network namespace; `free_head`:
+        whether the head has no CPUs, so that actors are on the workers alone.
+        """
         self.folder = folder
+        self._free_head = free_head
         self._within = within or {}
         self._running: dict[str, subprocess.Popen[bytes]] = {}
         self._addresses: dict[str, str] = {}
@@ -96,10 +101,11 @@ class Nodes:
             if name == HEAD
             else [f"--address={self.address}"]
         )
+        cpus = 0 if name == HEAD and self._free_head else 2
         command = [
             *self.within(name),
             *(sys.executable, "-c", "from ray.scripts.scripts import main; main()", "start", *role),
-            *(f"--node-ip-address={ip}", "--num-cpus=2", "--num-gpus=0", "--disable-usage-stats", "--block"),
+            *(f"--node-ip-address={ip}", f"--num-cpus={cpus}", "--num-gpus=0", "--disable-usage-stats", "--block"),
             *("--min-worker-port=0", "--max-worker-port=0", f"--object-store-memory={OBJECT_STORE_BYTES}"),
             *(f"--temp-dir={self.folder / 'ray'}",) * (name == HEAD),
         ]

@@ -3,8 +3,9 @@
 Invariants:
 * every task ends exactly once: answered, or its key is given up with a reason;
 * a host has at most `in_flight` tasks, the quarantine one;
-* a key whose task was in flight when a host died is held back until the quarantine has answered for it: the innocent
-  come back, and who kills the quarantine too is marked dead;
+* a key whose task was in flight when a host died is held back until it was tried: asked alone, one task at a time, in
+  the quarantine or at a host that has nothing else to do (after an error in the quarantine only). The innocent come
+  back, and who kills the quarantine too is marked dead;
 * a key whose tasks were in flight at more than `RETRIES` deaths is marked dead; a death that a convicted key explains
   counts against nobody else, so that many poisonous keys take no innocent one with them;
 * a host that came up without its device is asked nothing in this run; others take over what lives there, and once no
@@ -19,7 +20,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from actors.lanes import FreeHosts, Lanes
+from actors.lanes import FreeHosts, Lanes, Suspects
 from actors.lanes import Task as Task
 
 QUARANTINE = "quarantine"
@@ -79,8 +80,8 @@ class Dispatcher:
         self._up: set[str] = {*homes, QUARANTINE}
         self._flying: dict[str, deque[Task]] = {host: deque() for host in (*homes, QUARANTINE)}
         self._in_flight = 0
-        self._suspects: deque[Task] = deque()
-        self._suspected: Counter[bytes] = Counter()
+        self._suspects = Suspects()
+        self._alone: set[str] = set()
         self._held: dict[bytes, deque[Task]] = {}
         self._deaths: dict[bytes, set[int]] = {}
         self._keys_at_death: dict[int, set[bytes]] = {}
@@ -98,12 +99,12 @@ class Dispatcher:
     @property
     def done(self) -> bool:
         """Whether every task was answered or its key given up."""
-        return not (self._suspected or self._held or self._in_flight or self._lanes.keys)
+        return not (self._suspects.count or self._held or self._in_flight or self._lanes.keys)
 
     @property
     def suspects(self) -> int:
-        """How many tasks wait for the quarantine."""
-        return self._suspected.total()
+        """How many tasks wait to be tried."""
+        return self._suspects.count
 
     def flying(self, host: str) -> tuple[Task, ...]:
         """The tasks that are at a host, oldest first."""
@@ -112,19 +113,28 @@ class Dispatcher:
     def next_ask(self) -> Ask | None:
         """The next instruction, or None: nothing can be asked until something is reported."""
         self._strand()
-        if self._suspected and QUARANTINE in self._up and not self._flying[QUARANTINE]:
-            return self._send(QUARANTINE, self._next_suspect())
+        if QUARANTINE in self._up and not self._flying[QUARANTINE]:
+            suspect = self._suspects.take(quarantine=True)
+            if suspect is not None:
+                return self._send(QUARANTINE, suspect)
         host = self._free.first(self._is_free, self._lanes)
-        return None if host is None else self._send(host, self._lanes.take(host))
+        if host is not None:
+            return self._send(host, self._lanes.take(host))
+        idle = self._free.idle(self._is_free, self._lanes) if self._suspects.count else None
+        suspect = self._suspects.take(quarantine=False) if idle is not None else None
+        if idle is None or suspect is None:
+            return None
+        self._alone.add(idle)
+        return self._send(idle, suspect)
 
     def answered(self, ask: Ask) -> None:
         """A task came back with an answer."""
-        self._land(ask)
+        tried = self._land(ask)
         if ask.task.key not in self.failures:
             self.answers.add(ask.task)
             self._answers_of.setdefault(ask.task.key, []).append(ask.task)
-        if ask.host == QUARANTINE:
-            self._release(ask.task.key)
+        if tried:
+            self._acquit(ask.task.key)
 
     def failed(self, ask: Ask, sentence: str) -> None:
         """A task came back with an error of its own: it is asked once more, in quarantine."""
@@ -132,7 +142,7 @@ class Dispatcher:
         if ask.host == QUARANTINE:
             self._give_up(ask.task.key, Reason.INVALID, sentence)
         else:
-            self._suspect(ask.task)
+            self._suspect(ask.task, erred=True)
 
     def crashed(self, host: str, sentence: str = "") -> None:
         """A host's process died: whatever it had in flight is under suspicion, and it gets no work until it is up.
@@ -152,7 +162,7 @@ class Dispatcher:
                 self._give_up(task.key, Reason.DEAD, sentence or died)
                 self._explain(task.key)
             else:
-                self._suspect(task)
+                self._suspect(task, erred=False)
 
     def missed(self, host: str) -> bool:
         """A host's deadline passed. True: the host is to be killed, and what it was busy with is late."""
@@ -189,14 +199,13 @@ class Dispatcher:
         for host, key in self._lanes.clear():
             down = host is not None and host not in self._up
             self._fail(key, Reason.DEAD if down else Reason.LATE, sentence)
-        for key in (*self._suspected, *self._held):
+        for key in (*self._suspects.clear(), *self._held):
             self._fail(key, self._reason_left(key), sentence)
-        self._suspects.clear()
-        self._suspected.clear()
+        self._alone.clear()
         self._held.clear()
 
     def _is_free(self, host: str, load: int) -> bool:
-        return load == len(self._flying[host]) < self._limit and host in self._up
+        return load == len(self._flying[host]) < self._limit and host in self._up and host not in self._alone
 
     def _offer(self, host: str) -> None:
         """What a host has in flight has changed, or it is up, or has work of its own."""
@@ -209,15 +218,20 @@ class Dispatcher:
         self._offer(host)
         return Ask(host, task)
 
-    def _land(self, ask: Ask) -> None:
+    def _land(self, ask: Ask) -> bool:
+        """A task is back; whether it was asked alone."""
         self._flying[ask.host].remove(ask.task)
         self._in_flight -= 1
         self._misses[ask.host] = 0
+        alone = ask.host in self._alone
+        self._alone.discard(ask.host)
         self._offer(ask.host)
+        return alone or ask.host == QUARANTINE
 
     def _ground(self, host: str) -> tuple[Task, ...]:
         """A host is gone, with what it had in flight."""
         self._up.discard(host)
+        self._alone.discard(host)
         self._misses[host] = 0
         tasks = tuple(self._flying[host])
         self._flying[host].clear()
@@ -234,24 +248,15 @@ class Dispatcher:
         if home is not None:
             self._offer(home)
 
-    def _suspect(self, task: Task) -> None:
+    def _suspect(self, task: Task, *, erred: bool) -> None:
         if task.key in self.failures:
             return
         self._held.setdefault(task.key, deque()).extend(self._lanes.remove(task.key))
-        self._suspects.append(task)
-        self._suspected[task.key] += 1
+        self._suspects.add(task, erred=erred)
 
-    def _next_suspect(self) -> Task:
-        while (task := self._suspects.popleft()).key in self.failures:
-            pass
-        self._suspected[task.key] -= 1
-        if not self._suspected[task.key]:
-            del self._suspected[task.key]
-        return task
-
-    def _release(self, key: bytes) -> None:
-        """The quarantine answered for a key: unless more of its tasks are under suspicion, the rest goes on."""
-        if key in self._held and key not in self._suspected:
+    def _acquit(self, key: bytes) -> None:
+        """A task of a key was answered alone: unless more of its tasks are under suspicion, the rest goes on."""
+        if key in self._held and not self._suspects.go_on(key):
             for task in reversed(self._held.pop(key)):
                 self._queue(None, task)
 
@@ -260,7 +265,7 @@ class Dispatcher:
         if not self._lost:
             return
         if QUARANTINE in self._lost:
-            for key in tuple(self._suspected):
+            for key in self._suspects.waiting():
                 self._give_up(key, Reason.DEAD, self._lost[QUARANTINE])
         if all(host in self._lost for host in self._flying if host != QUARANTINE):
             for host, key in self._lanes.clear():
@@ -278,7 +283,7 @@ class Dispatcher:
     def _give_up(self, key: bytes, reason: Reason, sentence: str) -> None:
         self._fail(key, reason, sentence)
         self._held.pop(key, None)
-        self._suspected.pop(key, None)
+        self._suspects.drop(key)
         self._lanes.remove(key)
 
     def _fail(self, key: bytes, reason: Reason, sentence: str) -> None:

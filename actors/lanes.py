@@ -1,4 +1,4 @@
-"""What waits for hosts, and which host takes of it next: the dispatcher's two queues.
+"""What waits for hosts, what waits to be tried, and which host is free for it: the dispatcher's queues.
 
 Invariants: a key stands in one lane, with all its tasks that wait; who is asked next costs the logarithm of how many
 hosts there are, since an entry that was overtaken stays in its heap until it comes up, and is passed over then.
@@ -93,6 +93,80 @@ class Lanes:
         return self._longest[0][2]
 
 
+class Suspects:
+    """Tasks that are to be tried, in the order in which they came under suspicion, of a key one at a time. A key that
+    raised an error is tried in the quarantine only: elsewhere it would raise it again.
+    """
+
+    def __init__(self) -> None:
+        self.count = 0
+        """How many wait."""
+        self._tasks: dict[bytes, deque[tuple[int, Task]]] = {}
+        self._anywhere: list[tuple[int, bytes]] = []
+        self._quarantine: list[tuple[int, bytes]] = []
+        self._erred: set[bytes] = set()
+        self._tried: set[bytes] = set()
+        self._came = 0
+
+    def add(self, task: Task, *, erred: bool) -> None:
+        """A task came under suspicion, by an error or by a death; its key is not on trial any more, if it was."""
+        self._came += 1
+        self._tasks.setdefault(task.key, deque()).append((self._came, task))
+        self.count += 1
+        if erred:
+            self._erred.add(task.key)
+        self.go_on(task.key)
+
+    def waiting(self) -> tuple[bytes, ...]:
+        """The keys of those that wait."""
+        return tuple(self._tasks)
+
+    def take(self, *, quarantine: bool) -> Task | None:
+        """The first whose key is not on trial, for the quarantine or for another host; its key is, until `go_on`."""
+        heaps = (self._anywhere, self._quarantine) if quarantine else (self._anywhere,)
+        heap = min((heap for heap in heaps if self._settled(heap)), key=lambda heap: heap[0], default=None)
+        if heap is None:
+            return None
+        _, key = heapq.heappop(heap)
+        _, task = self._tasks[key].popleft()
+        self._tried.add(key)
+        self.count -= 1
+        if not self._tasks[key]:
+            del self._tasks[key]
+        return task
+
+    def go_on(self, key: bytes) -> bool:
+        """A key's trial is over; whether more of its tasks wait, of which the next is ready."""
+        self._tried.discard(key)
+        if key not in self._tasks:
+            return False
+        heap = self._quarantine if key in self._erred else self._anywhere
+        heapq.heappush(heap, (self._tasks[key][0][0], key))
+        return True
+
+    def drop(self, key: bytes) -> None:
+        """A key was given up."""
+        self.count -= len(self._tasks.pop(key, ()))
+        self._tried.discard(key)
+
+    def clear(self) -> tuple[bytes, ...]:
+        """All leave; their keys."""
+        keys = self.waiting()
+        for key in keys:
+            self.drop(key)
+        return keys
+
+    def _settled(self, heap: list[tuple[int, bytes]]) -> bool:
+        """Whether there is one that is ready, once entries that do not hold any more have left."""
+        while heap:
+            came, key = heap[0]
+            there = key not in self._tried and key in self._tasks and self._tasks[key][0][0] == came
+            if there and (key in self._erred) == (heap is self._quarantine):
+                return True
+            heapq.heappop(heap)
+        return False
+
+
 class FreeHosts:
     """Hosts that may be asked, the least loaded first, then by name; those with a lane of their own apart from those
     without, who only take what lives nowhere or, when they have nothing in flight, from another's lane.
@@ -119,6 +193,11 @@ class FreeHosts:
             bare = None
         found = min((entry for entry in (housed, bare) if entry is not None), default=None)
         return None if found is None else found[1]
+
+    def idle(self, is_free: Callable[[str, int], bool], lanes: Lanes) -> str | None:
+        """A host that has nothing in flight, once `first` has found nothing for anybody."""
+        bare = _settle(self._bare, self._housed, is_free, lanes.empty)
+        return bare[1] if bare is not None and bare[0] == 0 else None
 
 
 def _settle(

@@ -55,6 +55,7 @@ def measure(size: Size, epochs: int, seed: int) -> dict[str, Any]:
     return {
         "size": msgspec.to_builtins(size) | {"hosts": size.hosts},
         "seconds": {step: median(facts.seconds[step] for facts in settled) for step in settled[0].seconds},
+        "cpu_s": {step: median(facts.cpu_s[step] for facts in settled) for step in settled[0].cpu_s},
         "size_bytes": {name: median(facts.size_bytes[name] for facts in settled) for name in settled[0].size_bytes},
         "longest_commit_s": max(facts.commits_s["longest"] for facts in found),
         "memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,

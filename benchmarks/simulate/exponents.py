@@ -1,7 +1,7 @@
 """How steeply each step grows: the exponent between two sizes, once as peers grow and once as validators do.
 
-Invariants: pure; n log n has exponents a little above 1 (1.12 from 1,000 to 10,000), n² has 2; what takes less than a
-few milliseconds says nothing and is left out.
+Invariants: pure; seconds are of the process, so that what else runs does not count; n log n has exponents a little
+above 1 (1.12 from 1,000 to 10,000), n² has 2; what takes less than a few milliseconds is left out.
 """
 
 from collections.abc import Mapping, Sequence
@@ -39,7 +39,7 @@ def _add(
 ) -> None:
     low, high = small["size"][axis], large["size"][axis]
     name = f"{low:,} to {high:,}, {beside}"
-    for step, seconds in large["seconds"].items():
-        before = small["seconds"].get(step, 0.0)
+    for step, seconds in large["cpu_s"].items():
+        before = small["cpu_s"].get(step, 0.0)
         if seconds >= LEAST_S and before > 0:
             found.setdefault(step, {})[name] = round(exponent(before, seconds, high / low), 3)

@@ -61,11 +61,16 @@ class Size:
 
 @dataclass(frozen=True)
 class EpochFacts:
-    """What an epoch came to. `seconds`: by step; `size_bytes`: by what holds them; `query`: of the query phase;
-    `answered` and `pay`: by what is wrong with peers, the share that answered, and pay for the same bits.
+    """What an epoch came to.
+
+    Attributes:
+        seconds, cpu_s: by step, of the wall's clock and of this process. size_bytes: by what holds them.
+        query: of the query phase. answered: by what is wrong with peers, the share that answered.
+        pay: by the same, what they are paid for the same bits, beside the sound. commits_s: of the keeper's disk.
     """
 
     seconds: dict[str, float]
+    cpu_s: dict[str, float]
     size_bytes: dict[str, int]
     query: dict[str, Any]
     answered: dict[str, float]
@@ -113,6 +118,7 @@ class SimulatedNetwork:
         blocks = {"open": opened, "commit": committed, "close": closed}
         return EpochFacts(
             seconds=watch.seconds,
+            cpu_s=watch.cpu_s,
             size_bytes={f"{name} block": sum(map(len, block.extrinsics)) for name, block in blocks.items()}
             | {"view": view_bytes, "database": ledger.size_bytes() - before_bytes, **sizes},
             query=query_facts(pool.facts, scored.failures, len(plan)),
@@ -162,7 +168,7 @@ class SimulatedNetwork:
         work = Work(1, queries=cast("Any", queries))
         with watch.taken("query: all this process did"):
             scored = ask_hosts(run, work, plan, signers(view, {}), [])
-        watch.seconds["query: dispatcher"] = pool.facts.dispatcher_s
+        watch.seconds["query: dispatcher"] = watch.cpu_s["query: dispatcher"] = pool.facts.dispatcher_s
         watch.seconds["query"] = pool.facts.seconds
         return plan, scored, pool
 
@@ -185,7 +191,8 @@ class SimulatedNetwork:
                 )
                 self._accounts[index] = dict(own.accounts)
                 books.append(own)
-        watch.seconds["value: books"] = watch.seconds["value: books of all validators"] / len(books)
+        for seconds in (watch.seconds, watch.cpu_s):
+            seconds["value: books"] = seconds["value: books of all validators"] / len(books)
         return books
 
     def _ballots(self, epoch: int, books: Sequence[Books], versions: Mapping[int, bytes]) -> dict[int, RevealWeights]:

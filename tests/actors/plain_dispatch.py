@@ -28,6 +28,9 @@ class PlainDispatcher:
         self._up: set[str] = {*homes, QUARANTINE}
         self._flying: dict[str, deque[Task]] = {host: deque() for host in (*homes, QUARANTINE)}
         self._suspects: deque[Task] = deque()
+        self._alone: set[str] = set()
+        self._tried: set[bytes] = set()
+        self._erred: set[bytes] = set()
         self._held: dict[bytes, deque[Task]] = {}
         self._deaths: dict[bytes, set[int]] = {}
         self._death = 0
@@ -52,31 +55,53 @@ class PlainDispatcher:
     def next_ask(self) -> Ask | None:
         """The next instruction, or None: nothing can be asked until something is reported."""
         self._strand()
-        if self._suspects and QUARANTINE in self._up and not self._flying[QUARANTINE]:
-            return self._send(QUARANTINE, self._suspects.popleft())
+        if QUARANTINE in self._up and not self._flying[QUARANTINE]:
+            suspect = self._try(quarantine=True)
+            if suspect is not None:
+                return self._send(QUARANTINE, suspect)
         free = [h for h in self._up if h != QUARANTINE and len(self._flying[h]) < self._limit]
+        free = [host for host in free if host not in self._alone]
         for host in sorted(free, key=lambda h: (len(self._flying[h]), h)):
             task = self._take(host)
             if task is not None:
                 return self._send(host, task)
+        idle = sorted(host for host in free if not self._flying[host])
+        suspect = self._try(quarantine=False) if idle else None
+        if suspect is None:
+            return None
+        self._alone.add(idle[0])
+        return self._send(idle[0], suspect)
+
+    def _try(self, *, quarantine: bool) -> Task | None:
+        for task in self._suspects:
+            if task.key not in self._tried and (quarantine or task.key not in self._erred):
+                self._suspects.remove(task)
+                self._tried.add(task.key)
+                return task
         return None
+
+    def _land(self, ask: Ask) -> bool:
+        self._flying[ask.host].remove(ask.task)
+        self._misses[ask.host] = 0
+        alone = ask.host == QUARANTINE or ask.host in self._alone
+        self._alone.discard(ask.host)
+        return alone
 
     def answered(self, ask: Ask) -> None:
         """A task came back with an answer."""
-        self._flying[ask.host].remove(ask.task)
-        self._misses[ask.host] = 0
+        tried = self._land(ask)
         if ask.task.key not in self.failures:
             self.answers.add(ask.task)
-        if ask.host == QUARANTINE:
+        if tried:
             self._release(ask.task.key)
 
     def failed(self, ask: Ask, sentence: str) -> None:
         """A task came back with an error of its own: it is asked once more, in quarantine."""
-        self._flying[ask.host].remove(ask.task)
-        self._misses[ask.host] = 0
+        self._land(ask)
         if ask.host == QUARANTINE:
             self._give_up(ask.task.key, Reason.INVALID, sentence)
         else:
+            self._erred |= {ask.task.key} - set(self.failures)
             self._suspect(ask.task)
 
     def crashed(self, host: str, sentence: str = "") -> None:
@@ -85,6 +110,7 @@ class PlainDispatcher:
         `sentence`: what it said of its end, where it did.
         """
         self._up.discard(host)
+        self._alone.discard(host)
         self._misses[host] = 0
         self._death += 1
         tasks = tuple(self._flying[host])
@@ -107,6 +133,7 @@ class PlainDispatcher:
         if self._misses[host] < MISSES:
             return False
         self._up.discard(host)
+        self._alone.discard(host)
         self._misses[host] = 0
         busy, waiting = self._flying[host].popleft(), list(self._flying[host])
         self._flying[host].clear()
@@ -187,9 +214,11 @@ class PlainDispatcher:
         for lane in self._lanes.values():
             self._held[task.key].extend(lane.pop(task.key, ()))
         self._suspects.append(task)
+        self._tried.discard(task.key)
 
     def _release(self, key: bytes) -> None:
-        """The quarantine answered for a key: unless more of its tasks are under suspicion, the rest goes on."""
+        """A task of a key was answered alone: unless more of its tasks are under suspicion, the rest goes on."""
+        self._tried.discard(key)
         if key in self._held and all(task.key != key for task in self._suspects):
             for task in reversed(self._held.pop(key)):
                 self._queue(None, task)
@@ -216,6 +245,7 @@ class PlainDispatcher:
     def _give_up(self, key: bytes, reason: Reason, sentence: str) -> None:
         self._fail(key, reason, sentence)
         self._held.pop(key, None)
+        self._tried.discard(key)
         self._suspects = deque(task for task in self._suspects if task.key != key)
         for lane in self._lanes.values():
             lane.pop(key, None)

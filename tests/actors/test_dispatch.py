@@ -111,6 +111,51 @@ def test_a_suspected_key_is_held_back_until_the_quarantine_has_answered_for_all_
     assert dispatcher.answers == set(tasks_of(b"a", chunks=8))
 
 
+def test_while_the_quarantine_is_busy_a_host_without_work_tries_suspects_alone():
+    keys = [b"a", b"b", b"c", b"d"]
+    homes = {"h1": frozenset(keys[:2]), "h2": frozenset(keys[2:]), "h3": frozenset()}
+    dispatcher = Dispatcher(tasks_of(*keys), homes)
+    dispatcher.crashed("h3")
+    drain(dispatcher)
+    dispatcher.crashed("h1")
+    dispatcher.crashed("h2")
+    dispatcher.up("h3")
+    tried = drain(dispatcher)
+    assert [(ask.host, ask.task.key) for ask in tried] == [(QUARANTINE, b"a"), ("h3", b"b")], "nothing beside it"
+    dispatcher.crashed("h3")
+    assert not dispatcher.failures, "the host may have died of something else"
+    dispatcher.answered(tried[0])
+    assert [(ask.host, ask.task.key) for ask in drain(dispatcher)] == [(QUARANTINE, b"c")]
+    for host in homes:
+        dispatcher.up(host)
+    assert [(ask.host, ask.task.key) for ask in drain(dispatcher)] == [("h1", b"d"), ("h2", b"b")]
+    answer_all(dispatcher, homes)
+    assert dispatcher.done
+    assert dispatcher.answers == set(tasks_of(*keys))
+
+
+def test_who_kills_hosts_alone_again_and_again_is_dead_without_the_quarantine():
+    dispatcher = Dispatcher(tasks_of(b"poison"), {"h1": frozenset(), "h2": frozenset()})
+    dispatcher.crashed(QUARANTINE)
+    for _ in range(RETRIES + 1):
+        assert not dispatcher.done
+        [ask] = drain(dispatcher)
+        dispatcher.crashed(ask.host)
+        dispatcher.up(ask.host)
+    assert dispatcher.done
+    assert dispatcher.failures[b"poison"].reason == Reason.DEAD
+
+
+def test_an_error_is_tried_again_in_the_quarantine_alone():
+    dispatcher = Dispatcher(tasks_of(b"a"), {"h1": frozenset(), "h2": frozenset()})
+    dispatcher.crashed(QUARANTINE)
+    [ask] = drain(dispatcher)
+    dispatcher.failed(ask, "no memory here")
+    assert drain(dispatcher) == []
+    dispatcher.up(QUARANTINE)
+    assert drain(dispatcher) == [Ask(QUARANTINE, Task(b"a"))]
+
+
 def test_a_key_given_up_while_parts_of_it_fly_elsewhere_has_no_answers():
     homes = {"h1": frozenset([b"a"]), "h2": frozenset()}
     dispatcher = Dispatcher(tasks_of(b"a", chunks=8), homes)

@@ -32,9 +32,10 @@ from typing import Any
 
 ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(ROOT)]
-os.environ.setdefault("RAY_AUTH_MODE", "token")  # before ray is imported: as any network here
-os.environ.setdefault("OMP_NUM_THREADS", "1")
-os.environ["PYTHONPATH"] = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
+if __name__ == "__main__":
+    os.environ.setdefault("RAY_AUTH_MODE", "token")  # before ray is imported: as any network here
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    os.environ["PYTHONPATH"] = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
 
 import torch  # noqa: E402
 

@@ -26,10 +26,11 @@ NOTABLE = 0.01
 
 def sample(home: Path) -> dict[str, float]:
     """All series at this moment; names are `process memory_bytes`, `process files`, `home folder_bytes` and so on."""
-    return {**_processes(), **_home(home), "object_store_bytes": _object_store()}
+    return {**process_series(), **home_series(home), "object_store_bytes": _object_store()}
 
 
-def _processes() -> dict[str, float]:
+def process_series() -> dict[str, float]:
+    """Anonymous memory, open files and threads of this process and of those below it that are something here."""
     found: dict[str, float] = {}
     seen: Counter[str] = Counter()
     for pid, kind in sorted(_tree(os.getpid())):
@@ -70,7 +71,7 @@ def _tree(root: int) -> Iterator[tuple[int, str]]:
             yield pid, kind
 
 
-def _home(home: Path) -> dict[str, float]:
+def home_series(home: Path) -> dict[str, float]:
     """Bytes and number of files below each folder of the home, databases (with their logs) by their own names."""
     held: Counter[str] = Counter()
     for folder, _, names in os.walk(home):

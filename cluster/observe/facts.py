@@ -9,7 +9,7 @@ import resource
 import shutil
 import threading
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -162,16 +162,20 @@ def host_works(receipts: Iterable[Receipt]) -> tuple[HostWork, ...]:
 
 def driver_facts(home: Path, ledger: Path) -> DriverFacts:
     """This process and the home's disk, as they are now; 0 where this system does not tell."""
-    status = Path("/proc/self/statm")
-    resident = int(status.read_text().split()[1]) * resource.getpagesize() if status.exists() else 0
-    files = Path("/proc/self/fd")
     return DriverFacts(
-        resident_bytes=resident,
+        resident_bytes=_or_0(lambda: int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()),
         threads=threading.active_count(),
-        open_files=len(os.listdir(files)) if files.exists() else 0,
-        ledger_bytes=_size_bytes(ledger),
-        free_bytes=shutil.disk_usage(home).free,
+        open_files=_or_0(lambda: len(os.listdir("/proc/self/fd"))),
+        ledger_bytes=_or_0(lambda: _size_bytes(ledger)),
+        free_bytes=_or_0(lambda: shutil.disk_usage(home).free),
     )
+
+
+def _or_0(measure: Callable[[], int]) -> int:
+    try:
+        return measure()
+    except OSError:
+        return 0
 
 
 def _size_bytes(folder: Path) -> int:

@@ -60,8 +60,10 @@ class Observed:
         self.exporter = Exporter(self._network)
         self._live_s = 0.0
         self._seen: tuple[int | None, str] = (None, "")
-        last = last_record(home.epochs)
-        self._uids = {neuron.name: neuron.uid for neuron in last.neurons} if last else {}
+        self._uids: dict[str, int] = {}
+        with contextlib.suppress(OSError):
+            last = last_record(home.epochs)
+            self._uids = {neuron.name: neuron.uid for neuron in last.neurons} if last else {}
 
     def step(self, sentence: str, total: int = 0) -> None:
         """A step begins."""

@@ -163,4 +163,5 @@ def test_the_driver_knows_its_process_and_its_disk(tmp_path: Path) -> None:
         assert facts.resident_bytes > 1 << 20
         with (ledger / "chain.db").open("rb"):
             assert driver_facts(tmp_path, ledger).open_files == facts.open_files + 1
-    assert driver_facts(tmp_path, tmp_path / "none").ledger_bytes == 0
+    gone = driver_facts(tmp_path / "none", tmp_path / "none")
+    assert (gone.ledger_bytes, gone.free_bytes) == (0, 0)

@@ -13,7 +13,9 @@ from cluster.lease import read_holder
 from cluster.observe.doctor.check import Check, bad, ok, warn
 from cluster.observe.doctor.machine import (
     check_clock,
+    check_dashboard,
     check_free_port,
+    check_head,
     check_open_files,
     check_open_port,
     check_shared_memory,
@@ -77,6 +79,8 @@ def _machine(home: Home, network: Network, address: str | None) -> list[Check]:
         check_clock(last.closed_s if last else 0.0),
         check_token(os.environ, Path.home(), address or ""),
     ]
+    if not address:
+        checks.append(check_head())
     serve = network.serve
     if serve.port and read_holder(home.lease) is not None:
         checks.append(check_open_port("port.serve", serve.host, serve.port, "the network's HTTP server"))
@@ -105,6 +109,7 @@ def _cluster(home: Home, network: Network, address: str) -> list[Check]:
         checks.append(check_open_port("port.cluster", host, int(port), "the cluster's head"))
         if checks[0].level == "bad":
             return checks
+    checks.append(check_dashboard(host or "127.0.0.1"))
     from cluster.observe.doctor.nodes import PACKAGES, ask_nodes, check_nodes  # brings Ray
 
     try:

@@ -16,6 +16,9 @@ LEAST_SHARED_BYTES = 1 << 30
 LEAST_FILES, ENOUGH_FILES = 1024, 65_536
 """Ray's processes hold a socket for each other one; it recommends the second."""
 
+HEAD_PORT, DASHBOARD_PORT = 6379, 8265
+"""Ray's own, where nobody says otherwise."""
+
 CONNECT_S = 5.0
 JUMP_S = 0.05
 """How far two clocks of one machine may go apart while they are watched."""
@@ -90,6 +93,20 @@ def check_open_port(name: str, host: str, port: int, what: str) -> Check:
         return bad(
             name, f"{what} does not answer at {host}:{port}: {why}", "start it, or open the port between machines"
         )
+
+
+def check_head(port: int = HEAD_PORT) -> Check:
+    """Whether a Ray head listens on this machine; a network needs none."""
+    listens = check_open_port("port.head", "127.0.0.1", port, "a Ray head").level == "ok"
+    join = f"a Ray head listens at 127.0.0.1:{port}: --address auto joins it"
+    return ok("port.head", join if listens else f"no Ray head listens at {port}: a launch starts Ray for itself")
+
+
+def check_dashboard(host: str, port: int = DASHBOARD_PORT) -> Check:
+    """Whether a cluster's dashboard can be reached, where jobs are handed in."""
+    check = check_open_port("port.dashboard", host, port, "the dashboard")
+    mend = "start the head with --dashboard-host 0.0.0.0, or forward the port; only jobs (`http://…`) need it"
+    return check if check.level == "ok" else warn(check.name, check.sentence, mend)
 
 
 def check_token(environment: Mapping[str, str], home: Path, joining: str) -> Check:

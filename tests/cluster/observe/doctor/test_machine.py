@@ -10,7 +10,9 @@ import pytest
 
 from cluster.observe.doctor.machine import (
     check_clock,
+    check_dashboard,
     check_free_port,
+    check_head,
     check_open_files,
     check_open_port,
     check_shared_memory,
@@ -62,6 +64,16 @@ def test_ports(listening: int) -> None:
     assert check_free_port("p", "127.0.0.1", free, "a server").level == "ok"
     assert check_open_port("p", "127.0.0.1", free, "a server").level == "bad"
     assert check_free_port("p", "192.0.2.250", 0, "a server").level == "bad", "no address of this machine"
+
+
+def test_a_head_and_a_dashboard(listening: int) -> None:
+    assert "--address auto" in check_head(listening).sentence
+    assert check_dashboard("127.0.0.1", listening).level == "ok"
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        free = server.getsockname()[1]
+    assert "no Ray head" in check_head(free).sentence
+    assert check_head(free).level == "ok"
+    assert check_dashboard("127.0.0.1", free).level == "warn"
 
 
 @pytest.mark.parametrize(

@@ -45,7 +45,7 @@ from benchmarks.record import write_record  # noqa: E402
 from cluster.home import Home  # noqa: E402
 from ledger.store.chain import Chain  # noqa: E402
 
-TOGETHER = 0.4
+TOGETHER = 0.5
 """Chance that a kill does not wait until the network got over the one before."""
 BLOCKS = 3
 """Of an epoch."""

@@ -128,19 +128,22 @@ class NodeKills:
         }
 
 
-def run(folder: Path, *, kills: int, steps: int, seed: int) -> dict[str, Any]:
-    """Kill in every step, then at random instants, and check all."""
+def run(folder: Path, *, kills: int, steps: int, seed: int, minutes: float) -> dict[str, Any]:
+    """Kill in every step, then at random instants, as long as there is time, and check all."""
     chance, began = random.Random(seed), time.monotonic()
+    plan: list[tuple[Step | None, str]] = [(step, which) for step in STEPS * steps for which in (LEDGER, OTHER)]
+    plan += [(None, LEDGER)] * kills
     with running(Nodes(folder, free_head=True), WORKERS) as nodes:
         case = NodeKills(nodes, chance)
         try:
             case.chaos.wait_for_block()
-            for _ in range(steps):
-                for step in STEPS:
-                    for which in (LEDGER, OTHER):
-                        case.kill_in(step, which)
-            for _ in range(kills):
-                case.kill_any_time()
+            for step, which in plan:
+                if time.monotonic() - began > 60 * minutes:
+                    break
+                if step is None:
+                    case.kill_any_time()
+                else:
+                    case.kill_in(step, which)
             case.chaos.finish()
         finally:
             case.chaos.launch.stop()
@@ -153,14 +156,17 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=20, help="of the ledger's node, at random instants")
     parser.add_argument("--steps", type=int, default=1, help="how often a node of each kind is killed in each step")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--minutes", type=float, default=120.0, help="after which no more nodes are killed")
     parser.add_argument("--keep", type=Path, help="the folder to run in, which stays; keep its name short")
     parser.add_argument("--json", action="store_true", help="print what was measured alone, and write no record")
     arguments = parser.parse_args()
     folder = arguments.keep or Path(tempfile.mkdtemp(prefix="nodes-", dir="/tmp"))
     folder.mkdir(parents=True, exist_ok=True)
-    configuration = {name: getattr(arguments, name) for name in ("kills", "steps", "seed")}
+    configuration = {name: getattr(arguments, name) for name in ("kills", "steps", "seed", "minutes")}
     try:
-        measured = run(folder, kills=arguments.kills, steps=arguments.steps, seed=arguments.seed)
+        measured = run(
+            folder, kills=arguments.kills, steps=arguments.steps, seed=arguments.seed, minutes=arguments.minutes
+        )
     finally:
         if arguments.keep is None:
             shutil.rmtree(folder, ignore_errors=True)

@@ -18,7 +18,7 @@ from cluster.config import OPERATOR, Network
 from cluster.home import Home
 from ledger.genesis import Genesis
 
-NAME_S = 15.0
+NAME_S = 30.0
 """How long the name of an actor that was ended may stay taken."""
 
 

@@ -1,12 +1,9 @@
 """A network on this machine: it runs, goes on where it stopped, and its ledger can be derived again."""
 
 import json
-import os
-import signal
 import sqlite3
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +28,8 @@ def _command(tiny_toml: Path, home: Path, epochs: int, *more: str) -> list[str]:
 
 
 def _launch(tiny_toml: Path, home: Path, epochs: int, text: str) -> dict[str, Any]:
-    options = ("--json", "--set", text, "--set", "training.distil_weight=0.5")
+    sent = f"storage.exports={(home / 'sent').as_uri()}"
+    options = ("--json", "--set", text, "--set", "training.distil_weight=0.5", "--set", sent)
     done = subprocess.run(_command(tiny_toml, home, epochs, *options), capture_output=True, text=True, timeout=240)
     assert done.returncode == 0, done.stderr
     document: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
@@ -117,6 +115,9 @@ def test_metagraph_of_every_epoch_is_parquet(lived: tuple[Path, dict[str, Any]])
     rows = pq.read_table(files[-1]).to_pylist()
     assert rows == taoray.metagraph(home).to_pylist()
     assert {row["name"]: row["stake_rao"] for row in rows} == {n["name"]: n["stake_rao"] for n in document["neurons"]}
+    sent = sorted((home / "sent" / "metagraph").iterdir())
+    assert [path.name for path in sent] == [path.name for path in files]
+    assert all(pq.read_table(there).equals(pq.read_table(here)) for there, here in zip(sent, files, strict=True))
 
 
 def test_transfer_is_queued_and_taken_by_the_next_block(
@@ -134,45 +135,3 @@ def test_transfer_is_queued_and_taken_by_the_next_block(
     assert [epoch["epoch"] for epoch in second["epochs"]] == [4]
     assert second["height"] == document["height"] + 3
     assert taoray.status(home).supply.minted_rao == 4 * EPOCH_RAO
-
-
-def _heights(home: Path) -> dict[int, bytes]:
-    path = Home(home).chain
-    if not path.exists():
-        return {}
-    with Chain.open(path) as chain:
-        return {block.height: block.hash for block in chain.blocks(0)}
-
-
-def _wait_for_height(home: Path, height: int, driver: subprocess.Popen[str]) -> None:
-    end = time.monotonic() + 180
-    while time.monotonic() < end:
-        assert driver.poll() is None, driver.communicate()
-        if max(_heights(home), default=0) >= height:
-            return
-        time.sleep(0.05)
-    raise AssertionError(f"height {height} was not reached")
-
-
-def test_killed_driver_is_followed_and_a_second_one_refused(tiny_toml: Path, small_text: str, tmp_path: Path) -> None:
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    driver = subprocess.Popen(_command(tiny_toml, tmp_path, 9, "--set", small_text), text=True, **quiet)
-    try:
-        _wait_for_height(tmp_path, 4, driver)
-        refused = subprocess.run(
-            _command(tiny_toml, tmp_path, 1, "--set", small_text), capture_output=True, text=True, timeout=120
-        )
-        assert refused.returncode == 1
-        assert f"process {driver.pid} on" in refused.stderr
-    finally:
-        os.kill(driver.pid, signal.SIGKILL)
-        driver.wait()
-    committed = _heights(tmp_path)
-    document = _launch(tiny_toml, tmp_path, 1, small_text)
-    now = _heights(tmp_path)
-    assert all(now[height] == block_hash for height, block_hash in committed.items())
-    assert len(document["epochs"]) == 1
-    assert document["epochs"][0]["final"]
-    verified = taoray.verify(tmp_path)
-    assert verified.height == 3 * verified.epoch == max(now)
-    assert taoray.status(tmp_path).supply.minted_rao == verified.epoch * EPOCH_RAO

@@ -62,9 +62,8 @@ def launch_job(
         said = f"{attempt.id} launched at {jobs.address}: sent {sent}"
     console.print(said, highlight=False, soft_wrap=True)
     if detach:
-        document = {"job": attempt.id, "address": jobs.address, "network": attempt.network, "found": launched.found}
         if json:
-            print_json(document)
+            print_json({"job": attempt.id, "address": jobs.address, **_facts(attempt), "found": launched.found})
         else:
             print(attempt.id)
         return
@@ -75,15 +74,17 @@ def launch_job(
         where = f"--network {attempt.network} --address {jobs.address}"
         console.print(f"detached; it goes on: `taoray logs {where} --follow`, `taoray stop {where}`", soft_wrap=True)
         raise typer.Exit(INTERRUPTED) from None
-    _end(ended, printed.last, json)
+    _end(ended, printed.last, jobs.address, json)
 
 
-def _end(attempt: Attempt, last: str, json: bool) -> None:
-    """Hand on how a job ended: its document as the last line, its exit code."""
+def _end(attempt: Attempt, last: str, address: str, json: bool) -> None:
+    """Hand on how a job ended: its document as the last line, or what is known of it without one, and its exit code."""
+    if attempt.status == FAILED and (why := explain(attempt, last)):
+        raise ClusterError(f"{attempt.id}: {why}")
     if json and _is_document(last):
         sys.stdout.write(last.rstrip("\n") + "\n")
-    elif attempt.status == FAILED and (why := explain(attempt, last)):
-        raise ClusterError(f"{attempt.id}: {why}")
+    elif json:
+        print_json({"job": attempt.id, "address": address, **_facts(attempt)})
     if attempt.exit_code:
         error_console().print(f"{attempt.id} {attempt.status.lower()}", highlight=False)
         raise typer.Exit(attempt.exit_code)

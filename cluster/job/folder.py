@@ -29,9 +29,11 @@ NAMED = 3
 
 @dataclass(frozen=True)
 class Sent:
-    """A folder to send. `own_code`: the checkout's packages are in it, and the job runs them."""
+    """A folder to send, None: there is nothing to send. `own_code`: the checkout's packages are in it, and the job runs
+    them.
+    """
 
-    folder: Path
+    folder: Path | None
     network: str | None
     own_code: bool
     size_bytes: int
@@ -54,6 +56,9 @@ def packed(network: Path | None, root: Path = ROOT) -> Iterator[Sent]:
         sources[network] = Path(NETWORK)
     sizes = {file: file.stat().st_size for file in sources}
     _check(sizes)
+    if not sources:
+        yield Sent(None, None, False, 0, 0)
+        return
     with tempfile.TemporaryDirectory(prefix="taoray-job-") as aside:
         folder = Path(aside)
         for source, name in sources.items():

@@ -88,7 +88,7 @@ class Jobs:
                 job = Submitted(
                     submission_id=attempt_id(name, number),
                     entrypoint=entrypoint(command),
-                    folder=str(sent.folder),
+                    folder=sent.folder,
                     env=_environment(sent),
                     metadata={"home": home} if home else {},
                 )
@@ -143,7 +143,7 @@ class Jobs:
         """Run a command of `taoray` that only looks, on the cluster; its exit code and what it printed."""
         name = f"taoray-look.{secrets.token_hex(6)}"
         with packed(None) as sent:
-            self._server.submit(Submitted(name, entrypoint(command), str(sent.folder), _environment(sent), {}))
+            self._server.submit(Submitted(name, entrypoint(command), sent.folder, _environment(sent), {}))
         end = time.monotonic() + LOOK_S
         while (state := self._server.status(name))[0] not in ENDED:
             if time.monotonic() > end:

@@ -14,12 +14,14 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import Any, TypeVar
-
-import requests
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from cluster.errors import ClusterError, ConfigurationError, NoAnswer
 from cluster.job.attempt import ENDED, Attempt, parse_id
+
+if TYPE_CHECKING:
+    import requests
 
 CONNECT_S = 10.0
 """For the first answer, which the head gives at once."""
@@ -46,7 +48,7 @@ class Submitted:
 
     submission_id: str
     entrypoint: str
-    folder: str
+    folder: Path | None
     env: dict[str, str]
     metadata: dict[str, str]
 
@@ -101,7 +103,7 @@ class JobServer:
                 self._client.submit_job(
                     entrypoint=job.entrypoint,
                     submission_id=job.submission_id,
-                    runtime_env={"working_dir": job.folder, "env_vars": job.env},
+                    runtime_env={"env_vars": job.env} | ({"working_dir": str(job.folder)} if job.folder else {}),
                     metadata=job.metadata,
                 )
             except RuntimeError as error:
@@ -212,6 +214,8 @@ class _Lost(Exception):
 
 def _probe(address: str) -> bool:
     """Whether the server wants a token. Raises as `JobServer`, having asked it for no more than its version."""
+    import requests  # a client of HTTP, which most commands do not need
+
     try:
         answer = requests.get(f"{address}/api/version", timeout=CONNECT_S)
     except requests.exceptions.SSLError as error:
@@ -230,7 +234,7 @@ def _probe(address: str) -> bool:
     return False
 
 
-def _ray_version(answer: requests.Response) -> str | None:
+def _ray_version(answer: "requests.Response") -> str | None:
     with suppress(ValueError, AttributeError):
         version = answer.json().get("ray_version")
         return version if answer.ok and isinstance(version, str) else None

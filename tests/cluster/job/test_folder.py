@@ -36,6 +36,7 @@ def names(place: Path) -> set[str]:
 
 def test_a_checkout_sends_its_packages_and_the_network(checkout: Path, tiny_toml: Path) -> None:
     with packed(tiny_toml, checkout) as sent:
+        assert sent.folder is not None
         assert names(sent.folder) == {*CODE, "pyproject.toml", NETWORK}
         assert (sent.folder / NETWORK).read_bytes() == tiny_toml.read_bytes()
         assert sent.own_code
@@ -46,8 +47,11 @@ def test_a_checkout_sends_its_packages_and_the_network(checkout: Path, tiny_toml
 
 def test_an_installed_taoray_sends_the_network_alone(tmp_path: Path, tiny_toml: Path) -> None:
     with packed(tiny_toml, tmp_path) as sent:
+        assert sent.folder is not None
         assert names(sent.folder) == {NETWORK}
         assert not sent.own_code
+    with packed(None, tmp_path) as sent:
+        assert (sent.folder, sent.size_bytes) == (None, 0)
 
 
 def test_too_much_is_refused_with_what_is_large(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -60,6 +64,7 @@ def test_too_much_is_refused_with_what_is_large(checkout: Path, monkeypatch: pyt
 def test_what_is_sent_runs_by_itself(tmp_path: Path) -> None:
     assert is_checkout(ROOT)
     with packed(None) as sent:
+        assert sent.folder is not None
         assert sent.size_bytes < 16 << 20
         environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
         command = [sys.executable, "-m", "cluster", "--version"]

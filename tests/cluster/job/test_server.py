@@ -2,6 +2,7 @@
 
 import threading
 import time
+import tomllib
 from collections.abc import AsyncIterator, Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -10,6 +11,7 @@ import pytest
 from cluster.errors import ClusterError, ConfigurationError, NoAnswer
 from cluster.job import server as server_module
 from cluster.job.server import JobServer
+from cluster.version import ROOT
 
 Answer = tuple[int, str]
 
@@ -71,6 +73,12 @@ def test_who_does_not_answer_is_waited_for_with_a_deadline(
         JobServer(address)
     with pytest.raises(NoAnswer, match="nobody answers"):
         JobServer("http://127.0.0.1:1")
+
+
+def test_the_least_ray_is_the_one_that_is_installed_here() -> None:
+    wanted = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
+    least = ".".join(map(str, server_module.LEAST_RAY))
+    assert f"ray[default]>={least}" in wanted
 
 
 @pytest.mark.parametrize("address", ["", "head:8265", "ray://head:10001", "auto"])

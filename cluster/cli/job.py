@@ -53,28 +53,33 @@ def launch_job(
     console = error_console()
     jobs = taoray.Jobs(address)
     place = str(home) if home is not None else None
-    launched = jobs.launch(network, epochs=epochs, home=place, overrides=overrides, json=json)
+    printed = _Tail()
+    attempt: Attempt | None = None
+    try:
+        launched = jobs.launch(network, epochs=epochs, home=place, overrides=overrides, json=json)
+        attempt = launched.attempt
+        console.print(_greeting(launched, jobs.address), highlight=False, soft_wrap=True)
+        if not detach:
+            attempt = jobs.follow(attempt, printed.tell)
+    except KeyboardInterrupt:
+        where = f"--network {attempt.network} --address {jobs.address}" if attempt else f"--address {jobs.address}"
+        left = f"detached; it goes on: `taoray logs {where} --follow`, `taoray stop {where}`"
+        console.print(left if attempt else f"see `taoray status {where}` whether it was launched", soft_wrap=True)
+        raise typer.Exit(INTERRUPTED) from None
+    if not detach:
+        _end(attempt, printed.last, jobs.address, json)
+    elif json:
+        print_json({"job": attempt.id, "address": jobs.address, **_facts(attempt), "found": launched.found})
+    else:
+        print(attempt.id)
+
+
+def _greeting(launched: taoray.Launched, address: str) -> str:
     attempt = launched.attempt
     if launched.found:
-        said = f"{attempt.id} {attempt.status.lower()} already at {jobs.address}; this launch adds nothing to it"
-    else:
-        sent = f"{launched.sent_files} files, {launched.sent_bytes / 2**20:.1f} MiB"
-        said = f"{attempt.id} launched at {jobs.address}: sent {sent}"
-    console.print(said, highlight=False, soft_wrap=True)
-    if detach:
-        if json:
-            print_json({"job": attempt.id, "address": jobs.address, **_facts(attempt), "found": launched.found})
-        else:
-            print(attempt.id)
-        return
-    try:
-        printed = _Tail()
-        ended = jobs.follow(attempt, printed.tell)
-    except KeyboardInterrupt:
-        where = f"--network {attempt.network} --address {jobs.address}"
-        console.print(f"detached; it goes on: `taoray logs {where} --follow`, `taoray stop {where}`", soft_wrap=True)
-        raise typer.Exit(INTERRUPTED) from None
-    _end(ended, printed.last, jobs.address, json)
+        return f"{attempt.id} {attempt.status.lower()} already at {address}; this launch adds nothing to it"
+    sent = f"{launched.sent_files} files, {launched.sent_bytes / 2**20:.1f} MiB"
+    return f"{attempt.id} launched at {address}: sent {sent}"
 
 
 def _end(attempt: Attempt, last: str, address: str, json: bool) -> None:

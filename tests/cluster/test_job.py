@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 import taoray
+from cluster.home import Home
 
 pytestmark = pytest.mark.cluster
 
@@ -89,21 +90,20 @@ def _ended(process: "subprocess.Popen[str]", code: int) -> tuple[str, str]:
 
 def test_a_network_is_a_job(cluster: tuple[str, Path], start: Command, tiny_toml: Path, small_text: str) -> None:
     home = cluster[1] / "taoray-home" / "tiny"
-    options = ("--set", small_text, "--set", "training.steps=4", "--json")
+    options = ("--set", small_text, "--set", "training.steps=4", "--set", "placement.hosts=1", "--json")
     printed, told = _ended(start("launch", str(tiny_toml), "--epochs", "99", "--detach", *options), 0)
     first = json.loads(printed)
     assert (first["job"], first["found"]) == ("taoray-tiny-1", False)
     assert "MiB" in told
 
     follower = start("launch", str(tiny_toml), "--epochs", "1", *options)
-    epochs = home / "epochs.jsonl"
-    _wait(lambda: epochs.exists() and bool(taoray.epochs(home)), STEP_S, lambda: _ended(start("logs"), 0)[0])
-    standing = json.loads(_ended(start("status", "--json"), 0)[0])
+    _wait(lambda: Home(home).chain.exists() and taoray.status(home).height > 0, STEP_S, lambda: f"no block in {home}")
+    looking, stranger = start("status", "--json"), start("stop", token="f" * 64)
+    standing = json.loads(_ended(looking, 0)[0])
     assert (standing["job"], standing["status"]) == ("taoray-tiny-1", "RUNNING")
     assert standing["standing"]["home"] == str(home)
-    assert standing["standing"]["epoch"] >= 1
-
-    refused, said = _ended(start("stop", token="f" * 64), 1)
+    assert standing["standing"]["height"] >= 1
+    refused, said = _ended(stranger, 1)
     assert "refuses the token of RAY_AUTH_TOKEN" in said
     assert refused == ""
 
@@ -112,12 +112,13 @@ def test_a_network_is_a_job(cluster: tuple[str, Path], start: Command, tiny_toml
     _, followed = _ended(follower, 130)
     assert "taoray-tiny-1 running already" in followed
     assert "opening the epoch" in followed
-    assert "asking 4 versions" in _ended(start("logs", "--network", "tiny"), 0)[0]
+    reader = start("logs", "--network", "tiny")
     assert taoray.status(home).holder is None, "the driver ended by itself, and gave its lease back"
     before = taoray.verify(home)
 
     printed, told = _ended(start("launch", str(tiny_toml), *options), 0)
     assert "taoray-tiny-2 launched" in told
+    assert "starting the actors" in _ended(reader, 0)[0]
     document = json.loads(printed.splitlines()[-1])
     assert [epoch["epoch"] for epoch in document["epochs"]] == [before.height // 3 + 1]
     assert document["home"] == str(home)

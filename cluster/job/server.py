@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from cluster.errors import ClusterError, ConfigurationError, NoAnswer
 from cluster.job.attempt import ENDED, Attempt, parse_id
@@ -31,6 +31,8 @@ SEND_S = 300.0
 """For sending the working folder too."""
 LOST_S = 60.0
 """How long a log is asked for again after its connection was lost: a dashboard restarts in less."""
+QUIET_S = 60.0
+"""A log that tells nothing for so long is asked for again: its connection may have gone without a word."""
 AGAIN_S = 1.0
 MOST_SAID = 400
 """Characters of what Ray says of an error: it sends whole traces."""
@@ -156,15 +158,18 @@ class JobServer:
     async def _tail(self, submission_id: str, skip: int, tell: Callable[[str], None]) -> int:
         """Tell what comes after `skip` characters; how many there were. Ray has this as an asynchronous call only."""
         seen = 0
-        try:
-            async for text in self._client.tail_job_logs(submission_id):
-                fresh = text[max(0, skip - seen) :]
-                seen += len(text)
-                if fresh:
-                    tell(fresh)
-        except Exception as error:  # aiohttp's, the system's or Ray's: a connection that ends is made again
-            raise _Lost(max(skip, seen)) from error
-        return max(skip, seen)
+        texts = self._client.tail_job_logs(submission_id)
+        while True:
+            try:
+                text = await asyncio.wait_for(anext(texts), QUIET_S)
+            except StopAsyncIteration:
+                return max(skip, seen)
+            except Exception as error:  # aiohttp's, the system's or Ray's: a connection that ends is made again
+                raise _Lost(max(skip, seen)) from error
+            fresh = text[max(0, skip - seen) :]
+            seen += len(text)
+            if fresh:
+                tell(fresh)
 
     def _connect(self, mode: str) -> Any:
         with _environment({"RAY_AUTH_MODE": mode, **dict.fromkeys(_OVERRULES)}):
@@ -183,7 +188,7 @@ class JobServer:
         def run() -> None:
             try:
                 outcome.put((call(), None))
-            except BaseException as error:
+            except BaseException as error:  # whatever it is, it is raised where it is waited for
                 outcome.put((None, error))
 
         threading.Thread(target=run, name="job server", daemon=True).start()
@@ -193,7 +198,7 @@ class JobServer:
             raise NoAnswer(f"the job server at {self.address} did not answer within {deadline_s:.0f} s") from None
         if error is not None:
             raise self._sentence(error) from error
-        return value  # type: ignore[return-value]  # without an error it is what the call returned
+        return cast(T, value)
 
     def _sentence(self, error: BaseException) -> Exception:
         text = " ".join(str(error).split())

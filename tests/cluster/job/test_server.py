@@ -1,5 +1,6 @@
 """Who answers at an address that is no cluster's, too old, silent or closed to us: one sentence each, and no job."""
 
+import asyncio
 import threading
 import time
 import tomllib
@@ -112,9 +113,15 @@ def test_each_call_has_a_deadline_and_each_error_a_sentence() -> None:
 
 
 def test_a_log_whose_connection_is_lost_is_told_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What comes again from the beginning after a lost connection is passed over."""
+    """What comes again from the beginning after a connection was lost, or went silent, is passed over."""
     monkeypatch.setattr(server_module, "AGAIN_S", 0.01)
-    parts = [["one\n", "tw", OSError("lost")], [RuntimeError("still away")], ["one\ntw", "o\nthree\n"]]
+    monkeypatch.setattr(server_module, "QUIET_S", 0.1)
+    parts: list[list[str | Exception | float]] = [
+        ["one\n", "tw", OSError("lost")],
+        [RuntimeError("still away")],
+        ["one\n", 5.0],
+        ["one\ntw", "o\nthree\n"],
+    ]
     told: list[str] = []
 
     class Client:
@@ -122,7 +129,10 @@ def test_a_log_whose_connection_is_lost_is_told_once(monkeypatch: pytest.MonkeyP
             for part in parts.pop(0):
                 if isinstance(part, Exception):
                     raise part
-                yield part
+                if isinstance(part, float):
+                    await asyncio.sleep(part)
+                else:
+                    yield part
 
     following = _Silent()
     following._client = Client()
@@ -130,6 +140,13 @@ def test_a_log_whose_connection_is_lost_is_told_once(monkeypatch: pytest.MonkeyP
     following.follow("taoray-a-1", told.append)
     assert "".join(told) == "one\ntwo\nthree\n"
     monkeypatch.setattr(server_module, "LOST_S", 0.05)
+
+    def closed(text: str) -> None:
+        raise BrokenPipeError
+
+    parts += [["one\n"]]
+    with pytest.raises(BrokenPipeError):
+        following.follow("taoray-a-1", closed)
 
     def away(name: str) -> tuple[str, int | None]:
         raise NoAnswer("away")

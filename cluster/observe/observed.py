@@ -17,6 +17,7 @@ from contextvars import ContextVar
 from typing import TextIO
 
 from cluster.config import Network
+from cluster.epoch import Step
 from cluster.errors import ClusterError
 from cluster.home import Home
 from cluster.observe.export import Exporter
@@ -42,12 +43,10 @@ _at: ContextVar[tuple[int | None, str]] = ContextVar("at", default=(None, ""))
 
 @contextlib.contextmanager
 def at(*, epoch: int, step: str) -> Iterator[None]:
-    """What is told until the end belongs to this step of this epoch."""
+    """What is told until the end belongs to this step of this epoch; after an error the run's end does too."""
     token = _at.set((epoch, step))
-    try:
-        yield
-    finally:
-        _at.reset(token)
+    yield
+    _at.reset(token)
 
 
 class Observed:
@@ -87,7 +86,8 @@ class Observed:
         """An epoch is closed."""
         self._show.epoch(record)
         self._uids = {neuron.name: neuron.uid for neuron in record.neurons}
-        self._write("info", _told(record))
+        with at(epoch=record.epoch, step=Step.CLOSE):
+            self._write("info", _told(record))
         self.exporter.close_epoch(samples(record))
 
     def ended(self, error: BaseException) -> None:
@@ -142,7 +142,7 @@ class Observed:
 @contextlib.contextmanager
 def observed(show: Show, home: Home, network: Network) -> Iterator[Observed]:
     """Observe a run for as long as the context lasts; `show` shows it to somebody."""
-    own = Observed(show, home, network)
+    own, outside = Observed(show, home, network), _at.set((None, ""))
     with warnings.catch_warnings():
         before = warnings.showwarning
 
@@ -166,6 +166,7 @@ def observed(show: Show, home: Home, network: Network) -> Iterator[Observed]:
             raise
         finally:
             own.exporter.stop()
+            _at.reset(outside)
 
 
 def _told(record: EpochRecord) -> str:

@@ -159,7 +159,7 @@ def test_a_run_is_shown_as_before_and_written(home: Home, network: Network) -> N
     assert [(each.level, each.epoch, each.step) for each in lines] == [
         ("info", None, ""),
         ("note", 7, "query"),
-        ("info", None, ""),
+        ("info", 7, "close"),
     ]
     assert "epoch 7 is closed: block 21" in lines[2].sentence
     assert {each.network for each in lines} == {network.network.name}
@@ -193,7 +193,7 @@ def test_a_validator_is_named(home: Home, network: Network) -> None:
 
 
 def test_the_end_by_an_error_is_in_the_log(home: Home, network: Network) -> None:
-    with pytest.raises(ClusterError), observed(Told(), home, network):
+    with pytest.raises(ClusterError), observed(Told(), home, network), at(epoch=4, step="commit"):
         raise ClusterError("who did not\nstart")
     with pytest.raises(ZeroDivisionError), observed(Told(), home, network):
         1 / 0  # noqa: B018
@@ -201,6 +201,8 @@ def test_the_end_by_an_error_is_in_the_log(home: Home, network: Network) -> None
         raise KeyboardInterrupt
     expected, unexpected, stopped = read_log(home)
     assert (expected.level, expected.sentence, expected.trace) == ("error", "who did not start", "")
+    assert (expected.epoch, expected.step) == (4, "commit")
+    assert (unexpected.epoch, unexpected.step) == (None, "")
     assert unexpected.sentence == "ZeroDivisionError: division by zero"
     assert "test_log.py" in unexpected.trace
     assert unexpected.trace.rstrip() in unexpected.text()
@@ -209,10 +211,11 @@ def test_the_end_by_an_error_is_in_the_log(home: Home, network: Network) -> None
 
 def test_warnings_of_the_driver_are_in_the_log(home: Home, network: Network) -> None:
     before = warnings.showwarning
-    with observed(Told(), home, network):
+    with warnings.catch_warnings(record=True) as passed_on, observed(Told(), home, network):
         warnings.simplefilter("always")
         warnings.warn("this is old", DeprecationWarning, stacklevel=1)
     assert warnings.showwarning is before
+    assert [str(each.message) for each in passed_on] == ["this is old"]
     (only,) = read_log(home)
     assert only.level == "warning"
     assert "this is old" in only.sentence

@@ -83,7 +83,7 @@ def home_series(home: Path) -> dict[str, float]:
                 continue
             parts = path.relative_to(home).parts
             database = next((known for known in DATABASES if name.startswith(known)), None)
-            if database is not None and name.endswith("-wal"):
+            if database is not None and name.endswith(("-wal", "-shm")):
                 database += "-wal"
             last = database or (parts[2] if len(parts) > 2 else parts[-1])
             if parts[0] == "validators":

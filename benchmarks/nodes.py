@@ -18,6 +18,7 @@ import random
 import shutil
 import sys
 import tempfile
+import threading
 import time
 from collections import Counter
 from pathlib import Path
@@ -35,6 +36,8 @@ from cluster.report import read_epochs  # noqa: E402
 
 WORKERS = ("node-1", "node-2", "node-3")
 LEDGER, OTHER = "the ledger's node", "another node"
+LEAST = 2
+"""Workers that run before one of them is killed."""
 WITHIN_S = 0.3
 """How long after a step began its node is killed, at most."""
 STEP_S = 300.0
@@ -51,6 +54,7 @@ class NodeKills:
         self.kills: Counter[str] = Counter()
         self.recovered_s: list[float] = []
         self._nodes, self._chance = nodes, chance
+        self._starting: dict[str, threading.Thread] = {}
 
     def kill_in(self, step: Step, which: str) -> None:
         """Kill a node soon after a step of an epoch began."""
@@ -65,13 +69,14 @@ class NodeKills:
         self._kill(LEDGER, f"any time: {LEDGER}")
 
     def _kill(self, which: str, kind: str) -> None:
-        """Kill, wait for the next final block without the node, and bring a new one."""
+        """Kill, wait for the next final block without the node, and have a new one start."""
         end = time.monotonic() + STEP_S
-        while not (on := [name for name in WORKERS if self._nodes.actors("Keeper", name)]):
+        while not (on := self._with_keeper()) or len(self._up()) < LEAST:
             if time.monotonic() > end:
-                raise RuntimeError(f"no keeper runs: {self.chaos.launch.last_line()}")
+                raise RuntimeError(f"no keeper, or too few nodes: {self._up()}: {self.chaos.launch.last_line()}")
+            self.chaos.observer.look()
             time.sleep(LOOK_S)
-        name = on[0] if which == LEDGER else self._chance.choice([name for name in WORKERS if name not in on])
+        name = on[0] if which == LEDGER else self._chance.choice([name for name in self._up() if name not in on])
         height = self.chaos.observer.look()
         began = time.monotonic()
         self._nodes.kill(name)
@@ -80,7 +85,20 @@ class NodeKills:
         self.chaos.tell(f"kill {self.kills.total()}, {kind} ({name}), after block {height}")
         self.chaos.wait_for_block()
         self.recovered_s.append(time.monotonic() - began)
-        self._nodes.start(name)
+        self._starting[name] = threading.Thread(target=self._nodes.start, args=(name,), daemon=True)
+        self._starting[name].start()
+
+    def _up(self) -> list[str]:
+        """The workers that run."""
+        return [name for name in WORKERS if name not in self._starting or not self._starting[name].is_alive()]
+
+    def _with_keeper(self) -> list[str]:
+        return [name for name in self._up() if self._nodes.actors("Keeper", name)]
+
+    def bring_all_back(self) -> None:
+        """Wait until all workers run."""
+        for thread in self._starting.values():
+            thread.join()
 
     def _wait_for(self, step: Step) -> None:
         """Until a driver begins the step; enlisting begins where an epoch ends."""
@@ -144,6 +162,7 @@ def run(folder: Path, *, kills: int, steps: int, seed: int, minutes: float) -> d
                     case.kill_any_time()
                 else:
                     case.kill_in(step, which)
+            case.bring_all_back()
             case.chaos.finish()
         finally:
             case.chaos.launch.stop()

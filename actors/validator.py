@@ -3,7 +3,7 @@
 Invariants:
 * it signs a block only after its own replica has executed it to the same state, and its parent is final;
 * what it signs or promises is on disk before it is told, and binds it after a restart (actors/replica.py);
-* nobody, itself included, can foretell its windows: they come from its signature over the last final close block;
+* nobody can foretell its windows: they come from its signature over the last final close block;
 * its vote and its evidence are on disk before the commitment leaves it: after a restart it votes as it did before;
 * an answer that is unsigned, of wrong shape, NaN or above probability 1 costs its peer this epoch, and nobody else.
 """
@@ -108,8 +108,7 @@ class Validator:
             mandate: what the keeper leads its term with, None in term 0.
 
         Raises:
-            Refusal: a block does not follow, its state is not what its transactions lead to, or it may not be signed.
-            StoreError: what it signed cannot be kept.
+            Refusal: a block does not follow, or may not be signed. StoreError: what it signed cannot be kept.
         """
         return self._replica.follow(blocks, votes, mandate)
 
@@ -117,8 +116,7 @@ class Validator:
         """Promise a candidate not to sign for lower terms; it is on disk before it is told.
 
         Raises:
-            Refusal: this term, or a higher one, is promised already.
-            StoreError: the promise cannot be kept.
+            Refusal: this term, or a higher one, is promised already. StoreError: the promise cannot be kept.
         """
         return self._replica.promise(term)
 
@@ -140,9 +138,7 @@ class Validator:
         return self._query(epoch, self._drawn(epoch))
 
     def _drawn(self, epoch: int) -> Windows:
-        scalars = self._chain.state.globals
-        if (scalars.epoch, scalars.phase) != (epoch, "open"):
-            raise Refusal("wrong_epoch", f"the replica is in epoch {scalars.epoch} ({scalars.phase}), not in {epoch}")
+        self._require(epoch, "open")
         if self._private_root != self._chain.genesis.private_text:
             raise Refusal("wrong_text", "the held-out text is not what the genesis commits to: bring that text back")
         return self._windows(self._seed_signature(epoch))
@@ -213,8 +209,11 @@ class Validator:
         return ballot.finding
 
     def commit(self, epoch: int) -> bytes:
-        """The signed extrinsic that commits this epoch's ballot; NoBallot where it valued nothing."""
+        """The signed extrinsic that commits this epoch's ballot. NoBallot where it valued nothing, Refusal where the
+        replica is not in this epoch: its nonce is not known then.
+        """
         ballot = self._ballot(epoch)
+        self._require(epoch, "open", "commit")
         commitment = commitment_hash(
             genesis_hash=self._chain.genesis_hash,
             epoch=epoch,
@@ -230,8 +229,9 @@ class Validator:
         return self._sign(CommitWeights(epoch=epoch, commitment=commitment))
 
     def reveal(self, epoch: int) -> bytes:
-        """The signed extrinsic that reveals this epoch's ballot; NoBallot where it valued nothing."""
+        """The signed extrinsic that reveals this epoch's ballot; raises as `commit`."""
         ballot = self._ballot(epoch)
+        self._require(epoch, "commit", "closed")
         return self._sign(
             RevealWeights(
                 epoch=epoch,
@@ -253,6 +253,11 @@ class Validator:
     def close(self) -> None:
         """Give the replica back; the actor may be ended after this."""
         self._replica.close()
+
+    def _require(self, epoch: int, *phases: str) -> None:
+        at = self._chain.state.globals
+        if at.epoch != epoch or at.phase not in phases:
+            raise Refusal("wrong_epoch", f"the replica is in epoch {at.epoch} ({at.phase}), not in {epoch}")
 
     def _sign(self, call: CommitWeights | RevealWeights) -> bytes:
         extrinsic = sign_extrinsic(

@@ -15,7 +15,6 @@ import msgspec
 
 from actors.host import Host
 from actors.private import private_root
-from cluster.calls import ask_each
 from cluster.config import Network
 from cluster.epoch import Step, epoch_after, steps_left
 from cluster.errors import HomeInUse
@@ -34,8 +33,9 @@ from cluster.recovery import value_answers
 from cluster.report import EpochRecord, RunReport
 from cluster.rounds import share, weigh
 from cluster.run import Run, Work, running
-from cluster.sealing import bring_up, make_final, seal
+from cluster.sealing import make_final, seal
 from cluster.show import Quiet, Show
+from cluster.voting import ask_voters
 from models.text.prepare import prepare_corpus
 
 KEPT = 16
@@ -175,7 +175,6 @@ def _open(run: Run, work: Work) -> None:
 
 
 def _query(run: Run, work: Work) -> None:
-    bring_up(run.leading)
     view = run.view()
     share(run, view)
     draw(run, work)
@@ -183,7 +182,6 @@ def _query(run: Run, work: Work) -> None:
 
 
 def _value(run: Run, work: Work) -> None:
-    bring_up(run.leading)
     weighed = weigh(run, work, run.view())
     run.show.step("valuing the answers")
     work.findings, failures = value_answers(run, work, weighed)
@@ -196,14 +194,8 @@ def _value(run: Run, work: Work) -> None:
 
 def _commit(run: Run, work: Work) -> None:
     run.show.step("committing the votes")
-    bring_up(run.leading)
     voters = {name: run.crew.validators[name] for name in work.findings}
-    commits, failures = ask_each(
-        voters,
-        lambda name, handle: handle.commit.remote(work.epoch),
-        deadline_s=run.network.deadlines.validator_s,
-        tell=run.show.note,
-    )
+    commits, failures = ask_voters(run, voters, lambda name, handle: handle.commit.remote(work.epoch))
     for name, why in failures.items():
         run.show.note(f"{name} commits nothing in epoch {work.epoch}: {why}")
     run.submit(commits)
@@ -213,20 +205,14 @@ def _commit(run: Run, work: Work) -> None:
 def _close(run: Run, work: Work) -> None:
     """Reveal, then close. Who committed and died since is asked again by now, and left out if it is still silent."""
     run.show.step("closing the epoch")
-    bring_up(run.leading)
-    deadline_s = run.network.deadlines.validator_s
     voters = dict(run.crew.validators)
-    reveals, failures = ask_each(
-        voters, lambda name, handle: handle.reveal.remote(work.epoch), deadline_s=deadline_s, tell=run.show.note
-    )
+    reveals, failures = ask_voters(run, voters, lambda name, handle: handle.reveal.remote(work.epoch))
     for name, why in failures.items():
         run.show.note(f"{name} reveals nothing in epoch {work.epoch}: {why}")
     run.submit(reveals)
     if not work.findings:
         present = {name: voters[name] for name in reveals}
-        work.findings, _ = ask_each(
-            present, lambda name, handle: handle.finding.remote(work.epoch), deadline_s=deadline_s
-        )
+        work.findings, _ = ask_voters(run, present, lambda name, handle: handle.finding.remote(work.epoch))
     seal(run, work, "close")
     forget_unused(run)
 

@@ -18,23 +18,18 @@ from actors.host import Part, ScoreRequest
 from actors.keeper import View
 from actors.pool import Round
 from actors.seam import Handle, Reference
-from cluster.calls import ask_each
 from cluster.config import OPERATOR
 from cluster.observe.facts import Asked, count_asked
 from cluster.place.plan import HostPlan
 from cluster.place.request import windows_per_call
 from cluster.remotes import ask_remotes, collect_remotes
 from cluster.run import Run, Work
+from cluster.voting import ask_voters
 
 
 def draw(run: Run, work: Work) -> None:
     """Each validator draws its windows from its own seed. One that does not answer is left out of this epoch."""
-    work.queries, failures = ask_each(
-        run.crew.validators,
-        lambda name, handle: handle.draw.remote(work.epoch),
-        deadline_s=run.network.deadlines.validator_s,
-        tell=run.show.note,
-    )
+    work.queries, failures = ask_voters(run, run.crew.validators, lambda name, handle: handle.draw.remote(work.epoch))
     for name, why in failures.items():
         run.show.note(f"{name} asks nothing in epoch {work.epoch}: {why}")
 

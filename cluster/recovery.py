@@ -17,10 +17,10 @@ from actors.ballot import Finding
 from actors.dispatch import Failure, Reason, Task
 from actors.round_wire import WeighAnswer
 from actors.seam import Handle, Reference
-from cluster.calls import ask_each
 from cluster.place.plan import host_names
 from cluster.questions import answers_by_validator
 from cluster.run import Run, Work
+from cluster.voting import ask_voters
 
 AGAIN = 2
 """How often validators are asked once more: as many nodes may be lost in the meantime."""
@@ -38,7 +38,7 @@ def value_answers(
     findings: dict[str, Finding] = {}
     for attempt in range(1 + AGAIN):
         send = partial(_send, work, answers_by_validator(work), weighed)
-        found, failures = ask_each(left, send, deadline_s=run.network.deadlines.validator_s, tell=run.show.note)
+        found, failures = ask_voters(run, left, send)
         findings |= found
         if not failures or attempt == AGAIN or not recover(run, work):
             break

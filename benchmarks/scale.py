@@ -82,15 +82,19 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--json", action="store_true", help="the last line is one JSON document")
     parser.add_argument("--sweep", action="store_true", help="all sizes, and the record")
+    parser.add_argument("--runs", type=Path, nargs="*", help="documents of single sizes: make the record of these")
     parser.add_argument("--name", default="scale", help="of the record")
     arguments = parser.parse_args()
-    if not arguments.sweep:
+    if not (arguments.sweep or arguments.runs):
         size = Size(arguments.peers, arguments.validators, arguments.windows)
         measured = measure(size, arguments.epochs, arguments.seed)
         print(json.dumps(measured) if arguments.json else json.dumps(measured, indent=1))
         return
-    runs = [measure_apart(size, arguments.epochs, arguments.seed) for size in (*SIZES, LARGEST)]
-    configuration = {"epochs": arguments.epochs, "seed": arguments.seed}
+    if arguments.runs:
+        runs = [json.loads(path.read_text(encoding="utf-8").splitlines()[-1]) for path in arguments.runs]
+    else:
+        runs = [measure_apart(size, arguments.epochs, arguments.seed) for size in (*SIZES, LARGEST)]
+    configuration = {"epochs": [len(run["epochs"]) for run in runs], "seed": arguments.seed}
     write_record(arguments.name, configuration, {"runs": runs, "exponents": exponents_of(runs)})
 
 

@@ -43,6 +43,7 @@ def cluster() -> Iterator[tuple[str, Path]]:
         environment = {k: v for k, v in os.environ.items() if not k.startswith(("RAY_", "TAORAY_", "PYTHONPATH"))}
         environment |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(folder / "token"), "PATH": path}
         environment |= {"HOME": place, "RAY_USAGE_STATS_ENABLED": "0", "RAY_raylet_start_wait_time_s": "120"}
+        environment["RAY_worker_niceness"] = "0"  # Ray's workers yield to whatever else runs, unless told
         command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block", "--port", port]
         command += ["--dashboard-port", dashboard, "--dashboard-agent-listen-port", agent, "--num-cpus", "2"]
         command += ["--metrics-export-port", metrics, "--ray-client-server-port", client, "--temp-dir", f"{place}/r"]

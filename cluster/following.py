@@ -6,12 +6,11 @@ Invariants:
   take it: a keeper whose disk is lost gets it again.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from actors.keeper import Sealed
 from cluster.home import Home
 from ledger.blocks import Block
-from ledger.errors import Refusal
 from ledger.genesis import Genesis
 from ledger.store.chain import Chain
 from ledger.store.mempool import Mempool
@@ -60,17 +59,9 @@ class Follower:
             if self._keep_epochs:
                 prune_old(self._chain, self._keep_epochs)
 
-    def queue(self, extrinsics: Iterable[bytes]) -> list[str]:
+    def queue(self, extrinsics: Sequence[bytes]) -> list[str]:
         """Queue signed extrinsics; for each "ok", or the refusal."""
-        outcomes = []
-        for extrinsic in extrinsics:
-            try:
-                self._mempool.submit(extrinsic)
-            except Refusal as refusal:
-                outcomes.append(str(refusal))
-            else:
-                outcomes.append("ok")
-        return outcomes
+        return ["ok" if refusal is None else str(refusal) for refusal in self._mempool.submit_all(extrinsics)]
 
     def unhanded(self) -> tuple[list[bytes], int]:
         """What waits and was not handed to the keeper yet, and the row to tell `handed` of."""

@@ -13,7 +13,7 @@ from actors.keeper import Proposal, Sealed
 from cluster.leading import PAGE, Leading
 from cluster.run import Run, Work
 from ledger.blocks import Block, Kind
-from ledger.errors import LedgerError, Pruned, Refusal
+from ledger.errors import Pruned, Refusal
 from ledger.store.replica import Known
 from ledger.trust.finality import Vote
 
@@ -130,7 +130,10 @@ def _catch_up(leading: Leading, proposal: Proposal, known: Mapping[str, Known]) 
     while at:
         first = min(at.values()) + 1
         last = min(first + PAGE - 1, proposal.final_height)
-        blocks, votes = read_blocks(leading, first, last)
+        try:
+            blocks, votes = read_blocks(leading, first, last)
+        except Pruned as error:
+            return failures | dict.fromkeys(at, str(error))
         told = (leading.assembly.put(blocks), leading.assembly.put(votes), None)
         behind = {name: told for name, height in at.items() if height + 1 == first}
         _, failed = leading.assembly.validators("follow", each=behind)
@@ -141,16 +144,18 @@ def _catch_up(leading: Leading, proposal: Proposal, known: Mapping[str, Known]) 
 
 
 def read_blocks(leading: Leading, first: int, last: int) -> tuple[list[Block], list[Vote]]:
-    """Final blocks and their votes, from the home or the keeper; where those were pruned, from a validator."""
+    """Final blocks and their votes, from the home or the keeper; where those were pruned, from a validator. Pruned
+    where nobody has them.
+    """
     try:
         if leading.follower is not None and leading.follower.known().final_height >= last:
             return leading.follower.blocks(first, last), leading.follower.votes(first, last)
         return leading.ask("blocks", first, last), leading.ask("votes", first, last)
     except Pruned:
-        answers, failures = leading.assembly.validators("blocks", first, last)
+        answers, _ = leading.assembly.validators("blocks", first, last)
         whole = [name for name, blocks in answers.items() if len(blocks) == last - first + 1]
         if not whole:
-            raise LedgerError(f"nobody has blocks {first} to {last} any more: {failures}") from None
+            raise Pruned(f"nobody who answers has blocks {first} to {last} any more") from None
         votes, _ = leading.assembly.validators("votes", each={whole[0]: (first, last)})
         return answers[whole[0]], votes[whole[0]]
 

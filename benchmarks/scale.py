@@ -8,8 +8,9 @@
 * left out: Ray, models, training, the valuation of answers (`benchmarks/value.py` has it), the other replicas, which do
   the same on machines of their own.
 
-Each size runs in a process of its own. Run: `python -m benchmarks.scale --peers 1000 --validators 16 --epochs 3 --json`
-for one size, `python -m benchmarks.scale --sweep` for all and the record.
+Each size runs in a process of its own, the largest beside the others. Run:
+`python -m benchmarks.scale --peers 1000 --validators 16 --epochs 3 --json` for one size,
+`python -m benchmarks.scale --sweep` for all and the record.
 """
 
 import argparse
@@ -20,6 +21,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -93,7 +95,11 @@ def main() -> None:
     if arguments.runs:
         runs = [json.loads(path.read_text(encoding="utf-8").splitlines()[-1]) for path in arguments.runs]
     else:
-        runs = [measure_apart(size, arguments.epochs, arguments.seed) for size in (*SIZES, LARGEST)]
+        with ThreadPoolExecutor(2) as pool:
+            # The largest takes as long as all the others together.
+            largest = pool.submit(measure_apart, LARGEST, arguments.epochs, arguments.seed)
+            rest = pool.submit(lambda: [measure_apart(size, arguments.epochs, arguments.seed) for size in SIZES])
+            runs = [*rest.result(), largest.result()]
     configuration = {"epochs": [len(run["epochs"]) for run in runs], "seed": arguments.seed}
     write_record(arguments.name, configuration, {"runs": runs, "exponents": exponents_of(runs)})
 

@@ -30,6 +30,7 @@ sys.path[:0] = [str(ROOT)]
 if __name__ == "__main__":
     os.environ.setdefault("RAY_AUTH_MODE", "token")  # before ray is imported: as any network here
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+    os.environ.setdefault("RAY_worker_niceness", "0")  # by itself Ray lets workers wait for all else on the machine
     os.environ["PYTHONPATH"] = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
 
 import torch  # noqa: E402

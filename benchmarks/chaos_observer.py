@@ -170,7 +170,11 @@ def unaccounted(home: Home) -> list[str]:
             if block.header.kind == "open"
         }
         closed = chain.head.epoch if chain.head.kind == "close" else chain.head.epoch - 1
-    missing = []
+    missing = [
+        f"unaccounted: {record.asked.unaccounted} by the record of epoch {record.epoch}"
+        for record in records.values()
+        if record.asked is not None and record.asked.unaccounted
+    ]
     for epoch in range(1, closed + 1):
         valued, measured = answers_of(home, epoch)
         told = reasons(records.get(epoch)) | measured

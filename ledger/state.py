@@ -5,6 +5,7 @@ the root of what was written without adopting it, and `accept` adopts it, so a b
 trace; balances and pools always sum to issuance (checked at every seal).
 """
 
+from collections import deque
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
@@ -111,6 +112,10 @@ class State:
         self._tables: dict[bytes, Table[Any]] = {
             table.prefix: table for table in vars(self).values() if isinstance(table, Table)
         }
+        self.leaving: tuple[int, deque[tuple[int, int, int]]] | None = None
+        """By the height of the block that is executed: who makes room for newcomers, in their order. It follows from
+        the entries, and is forgotten when a block is undone.
+        """
         self._trie = Trie()
         self._free_rao = 0
         self._pools_rao = 0
@@ -248,6 +253,8 @@ class State:
 
     def undo(self, mark: int = 0) -> None:
         """Restore every entry written since the mark (0: since the last accept)."""
+        if not mark:
+            self.leaving = None
         while len(self._journal) > mark:
             table, key, old = self._journal.pop()
             table.restore(key, old)

@@ -4,6 +4,7 @@ Invariants: a hotkey belongs to one coldkey for ever; uids are filled from 0 wit
 uid, bonds, votes and place in cohorts, never its stake.
 """
 
+from collections import deque
 from functools import lru_cache
 
 from msgspec.structs import replace
@@ -83,16 +84,44 @@ def choose_replaced(neurons: list[Neuron], epoch: int, parameters: Parameters) -
     """Who makes room: of those past immunity the one with the lowest emission, then the oldest registration, then the
     lowest uid.
     """
-    immune_epochs = -(-parameters.immunity // parameters.tempo)
-    mortal = [neuron for neuron in neurons if epoch - neuron.registered_epoch >= immune_epochs]
-    return min(mortal, key=lambda neuron: (neuron.emission_rao, neuron.registered_at, neuron.uid), default=None)
+    mortal = [neuron for neuron in neurons if epoch - neuron.registered_epoch >= _immune_epochs(parameters)]
+    return min(mortal, key=_leaves_by, default=None)
+
+
+def next_replaced(state: State) -> Neuron | None:
+    """As `choose_replaced`, where newcomers are immune: the order is made once a block, since nothing in an open block
+    changes it but a registration, after which a uid is not the neuron's any more.
+    """
+    scalars = state.globals
+    if state.leaving is None or state.leaving[0] != scalars.height:
+        mortal = scalars.epoch + 1 - _immune_epochs(state.parameters)
+        order = sorted(_leaves_by(neuron) for neuron in state.neurons() if neuron.registered_epoch <= mortal)
+        state.leaving = scalars.height, deque(order)
+    _, order_left = state.leaving
+    while order_left:
+        neuron = state.neuron(order_left[0][-1])
+        if _leaves_by(neuron) == order_left[0]:
+            return neuron
+        order_left.popleft()
+    return None
+
+
+def _leaves_by(neuron: Neuron) -> tuple[int, int, int]:
+    return neuron.emission_rao, neuron.registered_at, neuron.uid
+
+
+def _immune_epochs(parameters: Parameters) -> int:
+    return -(-parameters.immunity // parameters.tempo)
 
 
 def _choose_uid(state: State) -> int:
     scalars = state.globals
     if scalars.neuron_count < state.parameters.max_uids:
         return scalars.neuron_count
-    replaced = choose_replaced(state.neurons(), scalars.epoch + 1, state.parameters)
+    if _immune_epochs(state.parameters):
+        replaced = next_replaced(state)
+    else:
+        replaced = choose_replaced(state.neurons(), scalars.epoch + 1, state.parameters)
     if replaced is None:
         raise Refusal("no_slot", f"all {scalars.neuron_count} uids are taken by neurons that are still immune")
     return replaced.uid

@@ -182,7 +182,7 @@ def draw(runs: Sequence[Run], path: Path) -> None:
     """Processor time and bytes against peers and validators, each beside a straight line of slope 1."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(11, 8.2), layout="constrained")
+    figure = Figure(figsize=(13, 8.2), layout="constrained")
     (above, beside), (below, last) = figure.subplots(2, 2)
     _draw_growth(above, runs, "peers", "validators")
     _draw_growth(beside, runs, "validators", "peers")
@@ -213,17 +213,24 @@ def _draw_growth(axes: "Axes", runs: Sequence[Run], axis: str, other: str) -> No
     axes.loglog(at, [floor * value / at[0] for value in at], ":", color="#444444", label="slope 1")
     axes.set_xlabel(f"{axis}, with {chosen[0]['size'][other]:,} {other}")
     axes.set_ylabel("processor time of an epoch, s")
-    axes.legend(frameon=False, fontsize=8)
+    _finish(axes, at)
 
 
 def _draw_bytes(axes: "Axes", runs: Sequence[Run]) -> None:
     chosen = series(runs, "peers", "validators")
     at = [run["size"]["peers"] for run in chosen]
-    for name, colour in zip(chosen[0]["size_bytes"], COLOURS, strict=False):
+    names = [name for name in chosen[0]["size_bytes"] if name != "database"]
+    for name, colour in zip(names, COLOURS, strict=False):
         axes.loglog(at, [run["size_bytes"][name] for run in chosen], "o-", color=colour, label=name, markersize=4)
     axes.set_xlabel(f"peers, with {chosen[0]['size']['validators']} validators")
     axes.set_ylabel("bytes of an epoch")
-    axes.legend(frameon=False, fontsize=8)
+    _finish(axes, at)
+
+
+def _finish(axes: "Axes", at: Sequence[int]) -> None:
+    axes.set_xticks(at, [f"{value:,}" for value in at])
+    axes.set_xticks([], minor=True)
+    axes.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
 
 
 def _draw_epochs(axes: "Axes", runs: Sequence[Run]) -> None:
@@ -235,9 +242,8 @@ def _draw_epochs(axes: "Axes", runs: Sequence[Run]) -> None:
     axes.barh([place + 0.2 for place in places], first, 0.38, color=COLOURS[2], label="first epoch, with bad peers")
     axes.barh([place - 0.2 for place in places], last, 0.38, color=COLOURS[0], label="last epoch, most have left")
     axes.set_yticks(list(places), names)
-    axes.set_xscale("log")
     axes.set_xlabel("query phase, s of the virtual clock (peers × validators)")
-    axes.legend(frameon=False, fontsize=8)
+    axes.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(0, -0.12), ncols=2)
 
 
 if __name__ == "__main__":

@@ -8,8 +8,9 @@ doing. Each case runs one or more epochs and is compared with the epoch that it 
 * slow but in time, a host or validator that is frozen, flapping or killed: with `clean`, everybody's pay to the RAO;
 * too slow: with the same peer's being `absent` (each call for it fails at once), the others' pay to the RAO.
 
-A process is frozen by SIGSTOP in the middle of its work. Seconds are of the epoch's steps, beside those of `clean`, and
-stand below `bound`: what the deadlines allow.
+A process is frozen by SIGSTOP in the middle of its work. Where peers and hosts are slow the query phase keeps
+`deadlines.query_s`; where a validator or the keeper is, the epoch is longer than a clean one by no more than the search
+for who is frozen, or their deadline, allows.
 
 What bounds it: one machine; a busy one makes all seconds longer.
 
@@ -67,8 +68,8 @@ class Case:
 
     Attributes:
         slow: by peer, what its calls are like (`slow_host`). trouble: what happens to a process.
-        epochs: how many are run. like: the case whose first epoch pays the same. bound_s: how much longer than
-            `clean` an epoch may take.
+        epochs: how many are run. like: the case whose first epoch pays the same.
+        bound_s: how much longer than `clean` an epoch may take; None: its query phase keeps `query_s`.
         out: whose pay is not compared.
     """
 
@@ -76,24 +77,22 @@ class Case:
     trouble: Trouble | None = None
     epochs: int = 1
     like: str = "clean"
-    bound_s: float = 30.0
+    bound_s: float | None = None
     out: str = ""
 
 
 CASES = {
     "clean": Case(like=""),
-    "absent": Case(slow={"grace": {"fails": True}}, like="", bound_s=60.0),
-    "absent in a stack": Case(slow={"echo": {"fails": True}}, like="", bound_s=60.0),
+    "absent": Case(slow={"grace": {"fails": True}}, like=""),
+    "absent in a stack": Case(slow={"echo": {"fails": True}}, like=""),
     "twice as slow": Case(slow={"grace": {"factor": 2.0}}),
-    "ten times as slow": Case(slow={"grace": {"factor": 10.0}}, bound_s=60.0),
-    "too slow": Case(slow={"grace": {"seconds": 3 * TASK_S}}, like="absent", bound_s=QUERY_S, out="grace"),
-    "too slow in a stack": Case(
-        slow={"echo": {"seconds": 3 * TASK_S}}, like="absent in a stack", bound_s=QUERY_S, out="echo"
-    ),
+    "ten times as slow": Case(slow={"grace": {"factor": 10.0}}),
+    "too slow": Case(slow={"grace": {"seconds": 3 * TASK_S}}, like="absent", out="grace"),
+    "too slow in a stack": Case(slow={"echo": {"seconds": 3 * TASK_S}}, like="absent in a stack", out="echo"),
     "host frozen for 10 s": Case(trouble=Trouble("host-0", "asking", "stop", then_s=10.0)),
-    "host frozen": Case(trouble=Trouble("host-0", "asking", "stop"), bound_s=QUERY_S),
-    "host flapping": Case(trouble=Trouble("host-0", "asking", "kill"), epochs=3, bound_s=60.0),
-    "validator slow": Case(trouble=Trouble("viola", "valuing the answers", "stutter"), bound_s=60.0),
+    "host frozen": Case(trouble=Trouble("host-0", "asking", "stop")),
+    "host flapping": Case(trouble=Trouble("host-0", "asking", "kill"), epochs=3),
+    "validator slow": Case(trouble=Trouble("viola", "valuing the answers", "stutter"), bound_s=VALIDATOR_S),
     "validator frozen": Case(trouble=Trouble("viola", "valuing the answers", "stop"), bound_s=FROZEN),
     "validator frozen for good": Case(
         trouble=Trouble("viola", "opening the epoch", "stop", again=True), like="", bound_s=6 * VALIDATOR_S
@@ -137,12 +136,14 @@ def run_case(case: Case, peace: Path, folder: Path) -> dict[str, Any]:
 
 def compare(case: Case, found: dict[str, Any], measured: dict[str, dict[str, Any]]) -> dict[str, Any]:
     """Whether the others are paid as in the case that this one should equal, and the epochs are short enough."""
-    bound_s = max(measured["clean"]["seconds"]) + case.bound_s
+    phase = "query_s" if case.bound_s is None else "seconds"
+    bound_s = QUERY_S if case.bound_s is None else max(measured["clean"]["seconds"]) + case.bound_s
     told: dict[str, Any] = {
+        "took_s": max(found[phase], default=0.0),
         "bound_s": round(bound_s, 1),
         "in_time": not found["error"]
         and len(found["seconds"]) == case.epochs
-        and all(seconds <= bound_s for seconds in found["seconds"]),
+        and all(seconds <= bound_s for seconds in found[phase]),
     }
     if case.like:
         own, other = found["pay_rao"][:1], measured[case.like]["pay_rao"][:1]
@@ -173,11 +174,11 @@ def run_cases(wanted: set[str], folder: Path, *, tell: bool) -> dict[str, dict[s
         own = folder / name.replace(" ", "-")
         shutil.rmtree(own, ignore_errors=True)
         found = run_case(case, peace, own)
-        measured[name] = {**found, **compare(case, found, {**measured, name: found})}
+        measured[name] = found
         kept.write_text(json.dumps(measured))
         if tell:
-            print(name, json.dumps(measured[name]), file=sys.stderr, flush=True)
-    return measured
+            print(name, json.dumps(found), file=sys.stderr, flush=True)
+    return {name: {**found, **compare(CASES[name], found, measured)} for name, found in measured.items()}
 
 
 def main() -> None:

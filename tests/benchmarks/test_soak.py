@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from benchmarks.slow_peers import CASES, Case, compare
+from benchmarks.slow_peers import CASES, QUERY_S, Case, compare
 from benchmarks.soak import EXPLAINED
 from benchmarks.soak_measure import grows, home_series, process_series, trend
 
@@ -73,7 +73,7 @@ def test_a_tree_of_processes_is_measured_by_what_they_are() -> None:
 
 
 def found(seconds: float, pay: dict[str, int]) -> dict:
-    return {"seconds": [seconds], "pay_rao": [pay], "error": ""}
+    return {"seconds": [seconds], "query_s": [seconds / 2], "pay_rao": [pay], "error": ""}
 
 
 def test_a_case_is_compared_to_the_rao_and_to_its_bound() -> None:
@@ -86,7 +86,10 @@ def test_a_case_is_compared_to_the_rao_and_to_its_bound() -> None:
     assert late["differences_rao"] == {"grace": -1}
     apart = compare(Case(out="grace"), found(10.0, {"ada": 5, "grace": 0, "vera": 9}), {"clean": clean})
     assert apart["paid_alike"]
-    assert not compare(case, {"seconds": [], "pay_rao": [], "error": "ended"}, {"clean": clean})["in_time"]
+    assert compare(Case(), found(2 * QUERY_S, clean["pay_rao"][0]), {"clean": clean})["in_time"]
+    assert not compare(Case(), found(2 * QUERY_S + 1, clean["pay_rao"][0]), {"clean": clean})["in_time"]
+    ended = {"seconds": [], "query_s": [], "pay_rao": [], "error": "ended"}
+    assert not compare(case, ended, {"clean": clean})["in_time"]
 
 
 def test_every_case_equals_one_that_is_run_before_it() -> None:

@@ -16,6 +16,8 @@ from hypothesis import settings
 from models.host.allocator import M_MMAP_THRESHOLD, MAPPED_BYTES
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Ray gives its workers a nice value of 15, so beside tests that compute they would hardly get on.
+os.environ.setdefault("RAY_worker_niceness", "0")
 # No test asserts on time, so none fails on a busy machine; half of hypothesis' usual examples, to stay quick.
 settings.register_profile("untimed", deadline=None, max_examples=50)
 settings.load_profile("untimed")

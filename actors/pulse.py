@@ -22,6 +22,9 @@ QUIET_S = 5.0
 FROZEN_S = 40.0
 """How long a ping may stay unanswered: longer than a process holds its interpreter, or waits for a busy processor."""
 
+AGAIN_S = 150.0
+"""The same of one that was ended and was not heard of since: calls to the keeper wait while it starts."""
+
 LOOK_S = 1.0
 """The shortest time between two looks."""
 
@@ -42,7 +45,13 @@ class Pulse:
 
     def __init__(self) -> None:
         self._beats: dict[str, _Beat] = {}
+        self._ended: set[str] = set()
         self._looked = time.monotonic()
+
+    def heard(self, name: str) -> None:
+        """An actor answered a call."""
+        self._ended.discard(name)
+        self._beats.pop(name, None)
 
     def frozen(self, owing: Mapping[str, Handle]) -> list[str]:
         """Look at the actors that owe an answer now, by name; call it about once a second, more often does no harm.
@@ -61,19 +70,26 @@ class Pulse:
             beat.quiet_s += min(passed_s, MOST_S)
             if beat.ping is None and beat.quiet_s >= QUIET_S:
                 beat.ping, beat.quiet_s = owing[name].ping.remote(), 0.0
-        found = [name for name, beat in self._beats.items() if beat.ping is not None and beat.quiet_s >= FROZEN_S]
+        found = [
+            name for name, beat in self._beats.items() if beat.ping is not None and beat.quiet_s >= self._most(name)
+        ]
         for name in found:
             del self._beats[name]
+        self._ended.update(found)
         return found
+
+    def _most(self, name: str) -> float:
+        return AGAIN_S if name in self._ended else FROZEN_S
 
     def _take_in(self) -> None:
         pings = [beat.ping for beat in self._beats.values() if beat.ping is not None]
         if not pings:
             return
         ready, _ = ray.wait(pings, num_returns=len(pings), timeout=0)
-        for beat in self._beats.values():
+        for name, beat in self._beats.items():
             if beat.ping in ready:
                 beat.ping, beat.quiet_s = None, 0.0
+                self._ended.discard(name)
 
 
 def frozen_sentence() -> str:

@@ -97,7 +97,7 @@ CASES = {
     "validator frozen for good": Case(
         trouble=Trouble("viola", "opening the epoch", "stop", again=True), like="", bound_s=6 * VALIDATOR_S
     ),
-    "keeper frozen": Case(trouble=Trouble("keeper", "committing the votes", "stop"), bound_s=FROZEN),
+    "keeper frozen": Case(trouble=Trouble("keeper", "valuing the answers", "stop"), bound_s=FROZEN),
 }
 
 
@@ -143,6 +143,7 @@ def compare(case: Case, found: dict[str, Any], measured: dict[str, dict[str, Any
         "bound_s": round(bound_s, 1),
         "in_time": not found["error"]
         and len(found["seconds"]) == case.epochs
+        and len(found["troubled"]) >= (case.trouble is not None)
         and all(seconds <= bound_s for seconds in found[phase]),
     }
     if case.like:

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import ray
 from ray.exceptions import RayError
 
+from actors.pulse import Pulse
 from cluster.calls import Tell, ask_each, ask_one
 from cluster.place.crew import Crew
 
@@ -46,12 +47,13 @@ class RayAssembly:
 
     def __init__(self, crew: Crew, deadline_s: float, tell: Tell) -> None:
         self._crew, self._deadline_s, self._tell = crew, deadline_s, tell
+        self._pulse = Pulse()
 
     def keeper(self, method: str, *arguments: Any) -> Any:
         """Ask the keeper actor."""
         handle = self._crew.keeper
         asked = getattr(handle, method).remote(*arguments)
-        return ask_one("the keeper", asked, deadline_s=self._deadline_s, handle=handle, tell=self._tell)
+        return ask_one("the keeper", asked, handle, deadline_s=self._deadline_s, pulse=self._pulse, tell=self._tell)
 
     def validators(self, method: str, *arguments: Any, each: Mapping[str, tuple[Any, ...]] | None = None) -> Answers:
         """Ask the validator actors at once."""

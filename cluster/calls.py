@@ -75,40 +75,42 @@ def ask_each(
     return answers, failures
 
 
-def ask_one(
-    name: str, reference: Reference, *, deadline_s: float, handle: Handle | None = None, tell: Tell | None = None
-) -> Any:
+def ask_one(name: str, reference: Reference, handle: Handle, *, deadline_s: float, pulse: Pulse, tell: Tell) -> Any:
     """Wait for one call.
 
     Args:
-        handle: of the actor that was called, where its process is to be ended if it is frozen; `tell` hears of it.
+        handle: of the actor that was called. pulse: of the actor, from call to call.
+        tell: hears that its process was frozen, and is ended.
 
     Raises:
         NoAnswer: it was not answered in time. Gone: its process is gone, or was frozen.
         Exception: what the method itself raised.
     """
     try:
-        _await(name, reference, deadline_s, handle, tell)
-        return ray.get(reference, timeout=WAIT_S)
+        _await(name, reference, handle, deadline_s, pulse, tell)
+        answer = ray.get(reference, timeout=WAIT_S)
     except GetTimeoutError:
         raise NoAnswer(f"{name} did not answer within {deadline_s:g} s") from None
     except RayActorError as error:
         raise Gone(f"{name} is gone: {_last_line(str(error))}") from error
     except RayTaskError as error:
+        pulse.heard(name)
         if isinstance(error.cause, Exception):
             raise error.cause from error
         raise
+    pulse.heard(name)
+    return answer
 
 
-def _await(name: str, reference: Reference, deadline_s: float, handle: Handle | None, tell: Tell | None) -> None:
+def _await(name: str, reference: Reference, handle: Handle, deadline_s: float, pulse: Pulse, tell: Tell) -> None:
     """Until there is something to get, or no time left."""
-    end, pulse = time.monotonic() + deadline_s, Pulse()
+    end = time.monotonic() + deadline_s
     while time.monotonic() < end:
         ready, _ = ray.wait([reference], timeout=min(WAIT_S, max(0.0, end - time.monotonic())))
         if ready:
             return
-        if handle is not None and pulse.frozen({name: handle}):
-            _end_frozen(name, handle, tell or (lambda _: None))
+        if pulse.frozen({name: handle}):
+            _end_frozen(name, handle, tell)
             raise Gone(f"{name} did not answer: {frozen_sentence()}")
 
 

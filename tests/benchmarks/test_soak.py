@@ -73,7 +73,7 @@ def test_a_tree_of_processes_is_measured_by_what_they_are() -> None:
 
 
 def found(seconds: float, pay: dict[str, int]) -> dict:
-    return {"seconds": [seconds], "query_s": [seconds / 2], "pay_rao": [pay], "error": ""}
+    return {"seconds": [seconds], "query_s": [seconds / 2], "pay_rao": [pay], "troubled": [], "error": ""}
 
 
 def test_a_case_is_compared_to_the_rao_and_to_its_bound() -> None:
@@ -88,7 +88,7 @@ def test_a_case_is_compared_to_the_rao_and_to_its_bound() -> None:
     assert apart["paid_alike"]
     assert compare(Case(), found(2 * QUERY_S, clean["pay_rao"][0]), {"clean": clean})["in_time"]
     assert not compare(Case(), found(2 * QUERY_S + 1, clean["pay_rao"][0]), {"clean": clean})["in_time"]
-    ended = {"seconds": [], "query_s": [], "pay_rao": [], "error": "ended"}
+    ended = {"seconds": [], "query_s": [], "pay_rao": [], "troubled": [], "error": "ended"}
     assert not compare(case, ended, {"clean": clean})["in_time"]
 
 

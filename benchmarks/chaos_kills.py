@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from benchmarks.chaos_nodes import HEAD, LEDGER, ROOT, Nodes
+from benchmarks.chaos_nodes import HEAD, LEDGER, LOOK_S, ROOT, Nodes
 from benchmarks.kill_cohort import send_kill
 
 NETWORK = ROOT / "tests" / "cluster" / "tiny.toml"
@@ -112,6 +112,7 @@ class Killer:
     def __init__(self, nodes: Nodes, launch: Launch, chance: random.Random) -> None:
         self._nodes, self._launch, self._chance = nodes, launch, chance
         self._away: dict[str, float] = {}
+        self._coming: set[str] = set()
 
     def kinds(self) -> tuple[str, ...]:
         """The bag of what can be killed here."""
@@ -130,7 +131,7 @@ class Killer:
         return kind if found and send_kill(self._chance.choice(found)) else None
 
     def _kill_node(self, kind: str) -> str | None:
-        workers = [name for name in self._nodes.names if name != HEAD]
+        workers = [name for name in self._nodes.names if name != HEAD and name not in self._coming]
         if not workers:
             return None
         name = self._chance.choice(workers)
@@ -150,15 +151,19 @@ class Killer:
         return f"{kind} ({name}{', the ledger was there' if with_keeper else ''})"
 
     def bring_back(self) -> None:
-        """Start the nodes whose time has come."""
+        """Begin to start the nodes whose time has come, and see whether those that were begun are up."""
         for name in [name for name, until in self._away.items() if time.monotonic() >= until]:
-            self._nodes.start(name)
+            self._nodes.begin(name)
+            self._coming.add(name)
             del self._away[name]
+        self._coming = {name for name in self._coming if not self._nodes.is_up(name)}
 
     def bring_all_back(self) -> None:
-        """Start every node that is away."""
+        """Start every node that is away, and wait until all are up."""
         self._away = dict.fromkeys(self._away, 0.0)
-        self.bring_back()
+        while self._away or self._coming:
+            self.bring_back()
+            time.sleep(LOOK_S)
 
 
 def plan_kinds(chance: random.Random, kinds: tuple[str, ...]) -> Iterator[str]:

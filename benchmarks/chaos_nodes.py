@@ -23,8 +23,7 @@ ROOT = Path(__file__).parents[1]
 HEAD = "head"
 LEDGER = "$TAORAY_DISK"
 """`storage.ledger` of a network whose nodes have disks of their own."""
-START_S = 120.0
-STARTS = 4
+STARTS = 6
 END_S = 60.0
 LOOK_S = 0.2
 OBJECT_STORE_BYTES = 128 << 20
@@ -54,6 +53,7 @@ class Nodes:
         self._within = within or {}
         self._running: dict[str, subprocess.Popen[bytes]] = {}
         self._addresses: dict[str, str] = {}
+        self._tries: dict[str, int] = {}
         self.port = free_port()
         self.environment = {
             **os.environ,
@@ -86,18 +86,33 @@ class Nodes:
         return self.folder / "disks" / name
 
     def start(self, name: str, ip: str = "127.0.0.1") -> None:
-        """Start a node; it joins the head, or is it. Returns when `ray start` says that it runs.
+        """Start a node; it joins the head, or is it. Returns when it is up."""
+        self.begin(name, ip)
+        while not self.is_up(name):
+            time.sleep(LOOK_S)
+
+    def begin(self, name: str, ip: str = "127.0.0.1") -> None:
+        """Begin to start a node, and return at once."""
+        self.disk(name).mkdir(parents=True, exist_ok=True)
+        self._addresses[name] = ip
+        self._tries[name] = 0
+        self._start(name, ip)
+
+    def is_up(self, name: str) -> bool:
+        """Whether `ray start` says by now that a node runs; to be asked until it does.
 
         Ray gives a raylet 30 s to come up. A busy machine may need more: it is started again, as a service would.
         """
-        self.disk(name).mkdir(parents=True, exist_ok=True)
-        self._addresses[name] = ip
-        for _ in range(STARTS):
-            self._start(name, ip)
-            if self._comes_up(name):
-                return
+        if "Ray runtime started" in self.log(name).read_text(errors="replace"):
+            return True
+        if self._running[name].poll() is not None:
+            self._tries[name] += 1
+            if self._tries[name] == STARTS:
+                said = self.log(name).read_text(errors="replace")[-2000:]
+                raise RuntimeError(f"node {name} does not start: {said}")
             self.kill(name)
-        raise RuntimeError(f"node {name} does not start: {self.log(name).read_text(errors='replace')[-2000:]}")
+            self._start(name, self._addresses[name])
+        return False
 
     def _start(self, name: str, ip: str) -> None:
         role = (
@@ -130,14 +145,6 @@ class Nodes:
     def log(self, name: str) -> Path:
         """What `ray start` of a node printed."""
         return self.folder / "logs" / f"{name}.log"
-
-    def _comes_up(self, name: str) -> bool:
-        end = time.monotonic() + START_S
-        while self._running[name].poll() is None and time.monotonic() < end:
-            if "Ray runtime started" in self.log(name).read_text(errors="replace"):
-                return True
-            time.sleep(LOOK_S)
-        return False
 
     def actors(self, kind: str, name: str | None = None) -> list[int]:
         """The processes of actors of a class, on one node or on all, by process id."""
@@ -205,7 +212,9 @@ def running(nodes: Nodes, workers: Sequence[str]) -> Iterator[Nodes]:
     try:
         nodes.start(HEAD)
         for name in workers:
-            nodes.start(name)
+            nodes.begin(name)
+        while not all(nodes.is_up(name) for name in workers):
+            time.sleep(LOOK_S)
         yield nodes
     finally:
         nodes.end()

@@ -32,7 +32,7 @@ def table(name: str) -> str:
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
-def chaos_lines(record: dict[str, Any]) -> list[tuple[str, str]]:
+def chaos_lines(record: dict[str, Any]) -> list[tuple[str, ...]]:
     """What was killed, and what came of it."""
     found = record["measured"]
     return [
@@ -56,7 +56,7 @@ def chaos_lines(record: dict[str, Any]) -> list[tuple[str, str]]:
     ]
 
 
-def partition_lines(found: dict[str, Any]) -> list[tuple[str, str, str]]:
+def partition_lines(found: dict[str, Any]) -> list[tuple[str, ...]]:
     """The two cuts, side by side."""
     cuts = (found["ledger_cut"], found["validator_cut"])
     second = found["ledger_cut"]["second_keeper"]

@@ -20,7 +20,8 @@ class NoBallot(Exception):
     """A validator is asked about an epoch in which it valued nothing; the sentence names both."""
 
 
-class NeuronFinding(msgspec.Struct, frozen=True, kw_only=True):
+# The driver holds one for each validator and neuron, and none can be part of a cycle: a collection would walk them all.
+class NeuronFinding(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What a validator found about one neuron. Bits are per byte; None: not measured this epoch.
 
     Attributes:

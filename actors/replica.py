@@ -15,11 +15,11 @@ import msgspec
 
 from actors.disk import WRITER_WAIT_S, Disk, open_here
 from ledger.blocks import Block
-from ledger.errors import NotWriter, Refusal, StoreError
+from ledger.errors import NotWriter, StoreError
 from ledger.genesis import Genesis
 from ledger.keys import Keypair
 from ledger.store.chain import Chain
-from ledger.store.oath import Oath, bind, current_oath
+from ledger.store.oath import Oath, bind, current_oath, forgotten
 from ledger.store.replica import Known, absorb, follow, known, promise, votes_between
 from ledger.trust.finality import Vote
 from ledger.trust.terms import Mandate, Pledge
@@ -120,10 +120,7 @@ class Replica:
 
     def _require_oath(self) -> None:
         if self._forgot:
-            raise Refusal(
-                "no_oath",
-                f"{self._name} voted before, and {self._oath_path} is gone: it may have forgotten, and signs nothing",
-            )
+            raise forgotten(self._name, str(self._oath_path))
 
 
 def read_oath(path: Path) -> Oath | None:

@@ -7,7 +7,7 @@ by one signs as the lost replica would have, and never below it; binding again c
 from msgspec import Struct
 
 from ledger.blocks import Block
-from ledger.errors import DamagedLedger
+from ledger.errors import DamagedLedger, Refusal
 from ledger.store.chain import Chain
 from ledger.store.leading import read_bound_block, write_bound, write_mandate
 from ledger.trust.finality import Vote
@@ -54,6 +54,11 @@ def bind(chain: Chain, oath: Oath) -> None:
                 write_mandate(chain.database, oath.shown)
     if oath.term > held.term or (oath.term == held.term and held.mandate is None and oath.mandate is not None):
         chain.set_term(oath.term, oath.mandate)
+
+
+def forgotten(who: str, place: str) -> Refusal:
+    """Why a validator that voted before and has nothing left that says how signs nothing."""
+    return Refusal("no_oath", f"{who} voted before, and {place} is gone: it may have forgotten, and signs nothing")
 
 
 def voted_block(chain: Chain, vote: Vote) -> Block:

@@ -20,16 +20,19 @@ WITHOUT_TORCH = (
         "addresses",
         "answers",
         "ballot",
+        "disk",
         "dispatch",
         "errors",
         "finding",
         "gateway",
         "keeper",
         "laid",
+        "lanes",
         "next_byte",
         "post",
         "private",
         "remote_wire",
+        "replica",
         "round_wire",
         "rounds",
         "rows",
@@ -56,9 +59,9 @@ def import_without(absent: list[str], modules: list[str]) -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_only_the_seam_and_the_pool_need_ray():
+def test_only_the_seam_the_pool_and_the_pulse_need_ray():
     actors = [f"actors.{name}" for name in PLAIN]
-    assert {*modules_of("actors")} - {*actors} == {"actors", "actors.pool", "actors.seam"}
+    assert {*modules_of("actors")} - {*actors} == {"actors", "actors.pool", "actors.pulse", "actors.seam"}
     import_without(["ray", "cluster"], [*modules_of("ledger"), *modules_of("models"), *actors])
 
 

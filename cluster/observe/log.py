@@ -74,13 +74,15 @@ class LogFile:
 
     def write(self, line: LogLine) -> None:
         """Add a line."""
-        data = b"\n" + msgspec.json.encode(line) + b"\n"
+        data = msgspec.json.encode(line) + b"\n"
         try:
             if self._path.exists() and self._path.stat().st_size + len(data) > self._most_bytes:
                 self._path.replace(older(self._path))
-            descriptor = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+            descriptor = os.open(self._path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
             try:
-                os.write(descriptor, data)
+                size_bytes = os.fstat(descriptor).st_size
+                whole = size_bytes == 0 or os.pread(descriptor, 1, size_bytes - 1) == b"\n"
+                os.write(descriptor, data if whole else b"\n" + data)
             finally:
                 os.close(descriptor)
         except OSError as error:

@@ -59,8 +59,8 @@ class Stopwatch:
 
     @contextmanager
     def taken(self, step: str) -> Iterator[None]:
-        """What is done until the end belongs to this step. What is held by then lies in other processes elsewhere, so no
-        collection within the step walks all of it.
+        """What is done until the end belongs to this step. What is held by then lies in other processes elsewhere, so
+        no collection within the step walks all of it.
         """
         gc.freeze()
         began, began_cpu = time.perf_counter(), time.process_time()

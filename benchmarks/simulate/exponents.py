@@ -9,8 +9,8 @@ from itertools import pairwise
 from math import log
 from typing import Any
 
-LEAST_S = 0.01
-"""At the larger size: below it timers and caches are what is measured."""
+LEAST_S = (0.005, 0.01)
+"""At the smaller and at the larger size: below them timers and caches are what is measured."""
 
 
 def exponent(smaller: float, larger: float, ratio: float) -> float:
@@ -41,5 +41,5 @@ def _add(
     name = f"{low:,} to {high:,}, {beside}"
     for step, seconds in large["cpu_s"].items():
         before = small["cpu_s"].get(step, 0.0)
-        if seconds >= LEAST_S and before > 0:
+        if before >= LEAST_S[0] and seconds >= LEAST_S[1]:
             found.setdefault(step, {})[name] = round(exponent(before, seconds, high / low), 3)

@@ -136,7 +136,7 @@ class Partition:
             found[:] = [n for n in names if database.startswith("keeper") or "keeper/chain.db" not in self._held(n)]
             return bool(found)
 
-        self._wait(f"a node with {database}", look)
+        self._wait(f"a worker with {database}; what is on the head cannot be cut off, so begin again", look)
         return found[0]
 
     def _held(self, node: str) -> list[str]:
